@@ -1,0 +1,263 @@
+//! Secure rounds: choosing the cohort, carrying out the protocol's outputs, certifying the result.
+
+use tributary_secagg::{
+    Abort, Limits, NodeIndex, NodeMessage, NodeSet, ResultQc, RoundView, ServerMessage,
+    ServerOutput, ServerRound,
+};
+
+use super::{Attempt, Coordinator, Stage};
+use crate::event::{Certified, Effect, Now, Step};
+use crate::record::{AbortEntry, KIND_ABORT, KIND_ROUND, RoundEntry};
+
+impl Coordinator {
+    /// Starts the next attempt with everybody who can take part, or waits for more.
+    pub(super) fn begin_attempt(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let round = self.state.completed;
+        let Some(operation) = self.plan.operation(round) else {
+            return self.end(now, true, "all rounds are certified".into(), effects);
+        };
+        if self.next_attempt >= self.plan.max_attempts {
+            let text = format!("round {round} failed {} times", self.next_attempt);
+            return self.end(now, false, text, effects);
+        }
+        if self.spent >= self.plan.attempts {
+            let text = format!("all {} attempts of the plan are spent", self.plan.attempts);
+            return self.end(now, false, text, effects);
+        }
+        let cohort = self.cohort();
+        if cohort.len() < usize::from(self.plan.roster.thresholds.u_min) {
+            return self.wait(now, effects);
+        }
+        let params_hash = match self.plan.params_hash(operation) {
+            Ok(hash) => hash,
+            Err(error) => return self.end(now, false, error.to_string(), effects),
+        };
+        let Some(transcript) = self.transcript else { return };
+        let attempt = self.next_attempt;
+        let view = RoundView {
+            round,
+            attempt,
+            operation: operation.operation.code(),
+            vector_len: operation.vector_len,
+            state_hash: self.state.hash(),
+            params_hash,
+            previous: self.certificate.as_ref().map(ResultQc::digest).unwrap_or_default(),
+        };
+        let opened = ServerRound::open(
+            self.plan.roster.clone(),
+            self.identity.clone(),
+            self.epoch,
+            transcript,
+            view,
+            cohort.clone(),
+        );
+        let (machine, outputs) = match opened {
+            Ok(opened) => opened,
+            Err(fault) => return self.end(now, false, fault.to_string(), effects),
+        };
+        self.next_attempt += 1;
+        self.spent += 1;
+        self.stage = Stage::Running(Box::new(Attempt {
+            round: machine,
+            attempt,
+            cohort: cohort.clone(),
+            started: now.millis,
+            deadline: now.millis + self.timeouts.step,
+            bytes_up: 0,
+            opened: None,
+        }));
+        effects.push(self.persist(Step::default()));
+        self.bring_up_to_date(&cohort, effects);
+        self.round_outputs(now, outputs, effects);
+    }
+
+    pub(super) fn round_frame(
+        &mut self,
+        now: Now,
+        node: NodeIndex,
+        frame: &[u8],
+        effects: &mut Vec<Effect>,
+    ) {
+        let Stage::Running(attempt) = &mut self.stage else { return };
+        attempt.bytes_up += frame.len() as u64;
+        let limits = Limits::for_roster(&self.plan.roster);
+        let message = match NodeMessage::decode(frame, &limits) {
+            Ok(message) => message,
+            Err(error) => return self.fault(now, node, &error.by_node(node), effects),
+        };
+        // A frame of an attempt that is over is late, not wrong.
+        if message.ctx().is_some_and(|ctx| ctx != attempt.round.ctx()) {
+            return;
+        }
+        // Whoever uploads is alive: slow links are not cut off by a fixed limit.
+        if matches!(message, NodeMessage::MaskedChunk(_)) {
+            attempt.deadline = now.millis + self.timeouts.train;
+        }
+        match attempt.round.handle(node, message) {
+            Ok(outputs) => self.round_outputs(now, outputs, effects),
+            Err(fault) => self.fault(now, node, &fault, effects),
+        }
+    }
+
+    pub(super) fn round_outputs(
+        &mut self,
+        now: Now,
+        outputs: Vec<ServerOutput>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.renew_deadline(now);
+        for output in outputs {
+            match output {
+                ServerOutput::Send(node, message) => self.send(node, &message, effects),
+                ServerOutput::Opened { sum, .. } => self.opened(now, sum, effects),
+                ServerOutput::Certified(qc) => self.certified(now, qc, effects),
+                ServerOutput::Aborted(abort) => self.aborted(now, &abort, effects),
+                ServerOutput::Evicted { node, why } => {
+                    self.blame(now, node, "evicted", &why, effects);
+                    if let Some(member) = self.members.get_mut(usize::from(node.0)) {
+                        member.excluded = Some(why);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&self, node: NodeIndex, message: &ServerMessage, effects: &mut Vec<Effect>) {
+        if self.members.get(usize::from(node.0)).is_some_and(|m| m.connected) {
+            effects.push(Effect::Secagg(node, message.encode()));
+        }
+    }
+
+    /// A new step of the protocol gets its own time.
+    fn renew_deadline(&mut self, now: Now) {
+        let timeouts = self.timeouts;
+        if let Stage::Running(attempt) = &mut self.stage {
+            let time = if attempt.round.phase().includes_training() {
+                timeouts.train
+            } else {
+                timeouts.step
+            };
+            attempt.deadline = now.millis + time;
+        }
+    }
+
+    /// The sum is open: compute the state that every survivor must arrive at.
+    fn opened(&mut self, now: Now, sum: Vec<u32>, effects: &mut Vec<Effect>) {
+        let signed: Vec<i64> = sum.iter().map(|v| i64::from(*v as i32)).collect();
+        match self.plan.apply(&self.manifest, &self.state, &signed) {
+            Ok(next) => {
+                let Stage::Running(attempt) = &mut self.stage else { return };
+                let hash = next.hash();
+                attempt.opened = Some((sum, next));
+                let outputs = attempt.round.provide_state(hash);
+                self.round_outputs(now, outputs, effects);
+            }
+            Err(error) => self.end(now, false, error.to_string(), effects),
+        }
+    }
+
+    fn certified(&mut self, now: Now, qc: ResultQc, effects: &mut Vec<Effect>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Waiting { deadline: u64::MAX });
+        let Stage::Running(attempt) = stage else { return };
+        let survivors = attempt.round.survivors().cloned();
+        let (Some((sum, next)), Some(survivors)) = (attempt.opened, survivors) else { return };
+        let round = self.state.completed;
+        let operation = self.plan.operation(round).map(|o| o.operation);
+        let certificate = qc.encode();
+        let dropped = attempt.cohort.iter().filter(|n| !survivors.contains(*n));
+        let entry = RoundEntry {
+            round,
+            attempt: attempt.attempt,
+            operation: operation.map(|o| format!("{o:?}").to_lowercase()).unwrap_or_default(),
+            cohort: self.names(&attempt.cohort),
+            survivors: self.names(&survivors),
+            dropped: dropped.map(|n| self.name(n)).collect(),
+            ctx: qc.ctx.to_string(),
+            sum_root: qc.sum_root.to_string(),
+            state_hash: qc.state_hash.to_string(),
+            certificate: hex::encode(&certificate),
+            bytes_up: attempt.bytes_up,
+            millis: now.millis.saturating_sub(attempt.started),
+        };
+        self.state = next;
+        self.certificate = Some(qc);
+        self.next_attempt = 0;
+        self.survivors_last = entry.survivors.clone();
+        for node in survivors.iter() {
+            if let Some(member) = self.members.get_mut(usize::from(node.0)) {
+                member.resume.completed = Some(self.state.completed);
+            }
+        }
+        let mut step = Step {
+            certified: Some(Certified {
+                round,
+                sum: sum.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                state: self.state.encode(),
+                certificate,
+            }),
+            ..Step::default()
+        };
+        self.record(&mut step, now, KIND_ROUND, serde_json::to_value(&entry).unwrap_or_default());
+        effects.push(self.persist(step));
+        self.begin_attempt(now, effects);
+    }
+
+    fn aborted(&mut self, now: Now, abort: &Abort, effects: &mut Vec<Effect>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Waiting { deadline: u64::MAX });
+        let Stage::Running(attempt) = stage else { return };
+        let entry = AbortEntry {
+            round: self.state.completed,
+            attempt: attempt.attempt,
+            cohort: self.names(&attempt.cohort),
+            reason: abort.to_string(),
+        };
+        effects.push(Effect::Note(format!(
+            "round {}, attempt {}: {}",
+            entry.round, entry.attempt, entry.reason
+        )));
+        let mut step = Step::default();
+        self.record(&mut step, now, KIND_ABORT, serde_json::to_value(&entry).unwrap_or_default());
+        effects.push(self.persist(step));
+        self.begin_attempt(now, effects);
+    }
+
+    /// Nodes that missed rounds get the newest certified state before the round starts.
+    fn bring_up_to_date(&mut self, cohort: &NodeSet, effects: &mut Vec<Effect>) {
+        let completed = self.state.completed;
+        let Some(certificate) = self.certificate.as_ref().map(ResultQc::encode) else { return };
+        for node in cohort.iter() {
+            let Some(member) = self.members.get_mut(usize::from(node.0)) else { continue };
+            if member.resume.completed == Some(completed) {
+                continue;
+            }
+            member.resume.completed = Some(completed);
+            effects.push(Effect::State {
+                node,
+                completed,
+                state: self.state.encode(),
+                certificate: certificate.clone(),
+            });
+        }
+    }
+
+    fn wait(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.stage = Stage::Waiting { deadline: now.millis + self.timeouts.rejoin };
+        let missing = self.members_where(|m| !m.connected).join(", ");
+        effects.push(Effect::Note(format!(
+            "round {}: needs {} agencies; waiting for {missing}",
+            self.state.completed, self.plan.roster.thresholds.u_min
+        )));
+        effects.push(self.persist(Step::default()));
+    }
+
+    fn cohort(&self) -> NodeSet {
+        let mut cohort = NodeSet::new(self.plan.roster.thresholds.n);
+        for (i, member) in self.members.iter().enumerate() {
+            let node = NodeIndex(i as u16);
+            if member.connected && member.accepted && self.fit(node).is_ok() {
+                cohort.insert(node);
+            }
+        }
+        cohort
+    }
+}

@@ -1,0 +1,129 @@
+//! What the outside tells the coordinator, and what it wants done.
+
+use tributary_ledger::Entry;
+use tributary_secagg::NodeIndex;
+
+use crate::progress::Progress;
+
+/// Time as the driver sees it. Only differences of `millis` and the text of `unix` matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic milliseconds.
+    pub millis: u64,
+    /// Unix seconds, for the record.
+    pub unix: i64,
+}
+
+/// How long each wait may take, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For all agencies of the roster to be there and accept.
+    pub gather: u64,
+    /// For one step of the protocol without training.
+    pub step: u64,
+    /// For training and upload.
+    pub train: u64,
+    /// For enough agencies to come back.
+    pub rejoin: u64,
+}
+
+/// What a node says it still has of this job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resume {
+    /// Secure rounds its state has applied; `None` if it does not know the job.
+    pub completed: Option<u32>,
+    /// The epoch whose keys it holds.
+    pub epoch: Option<u32>,
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An agency's session is there.
+    Connected(NodeIndex, Resume),
+    /// Its session is gone.
+    Disconnected(NodeIndex),
+    /// It takes part.
+    Accepted(NodeIndex),
+    /// It does not, for this reason.
+    Refused(NodeIndex, String),
+    /// A frame of the secure-aggregation protocol.
+    Secagg(NodeIndex, Vec<u8>),
+    /// It gave up the running attempt, for this reason.
+    Reported(NodeIndex, String),
+    /// The operator ends the job.
+    Cancelled(String),
+    /// Time passes.
+    Tick,
+}
+
+/// What must be durable before the effects that follow.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Step {
+    /// Entries of the round record.
+    pub entries: Vec<Entry>,
+    /// What to go on from after a restart.
+    pub snapshot: Option<Vec<u8>>,
+    /// A certified round: its number, the sum's lanes (little endian), the new state, the
+    /// certificate.
+    pub certified: Option<Certified>,
+    /// For `status`.
+    pub progress: Option<Progress>,
+}
+
+/// The lasting outcome of a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified {
+    /// The round.
+    pub round: u32,
+    /// The published sum, u32 lanes, little endian.
+    pub sum: Vec<u8>,
+    /// The state after it, canonical bytes.
+    pub state: Vec<u8>,
+    /// The result quorum's certificate.
+    pub certificate: Vec<u8>,
+}
+
+/// Something to be done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Make durable, in one transaction. If that fails the driver stops.
+    Persist(Box<Step>),
+    /// Offer the job to a node.
+    Offer(NodeIndex),
+    /// Send a protocol frame to a node.
+    Secagg(NodeIndex, Vec<u8>),
+    /// Send the newest certified state and its certificate to a node that missed rounds.
+    State {
+        /// To whom.
+        node: NodeIndex,
+        /// Rounds that the state has applied.
+        completed: u32,
+        /// Canonical bytes of the state.
+        state: Vec<u8>,
+        /// Certificate that carries the state's hash.
+        certificate: Vec<u8>,
+    },
+    /// Tell a node why it sits out.
+    Idle(NodeIndex, String),
+    /// Close a node's session, with the reason.
+    Disconnect(NodeIndex, String),
+    /// Tell a node that the job is over.
+    End {
+        /// To whom.
+        node: NodeIndex,
+        /// Whether all rounds are certified.
+        complete: bool,
+        /// Why not.
+        reason: String,
+    },
+    /// The job is over for the driver too.
+    Finished {
+        /// Whether all rounds are certified.
+        complete: bool,
+        /// Why not.
+        reason: String,
+    },
+    /// A line for the operator's log.
+    Note(String),
+}

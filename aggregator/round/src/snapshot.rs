@@ -1,0 +1,22 @@
+//! What a coordinator needs, beside manifest and state, to go on after a restart.
+
+use serde::{Deserialize, Serialize};
+use tributary_ledger::Head;
+
+/// Durable part of a coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Newest epoch number used.
+    pub epoch: u32,
+    /// Its transcript, hex, once its keys are agreed.
+    pub transcript: Option<String>,
+    /// Certified rounds.
+    pub completed: u32,
+    /// Next unused attempt number of the running round.
+    pub next_attempt: u16,
+    /// Attempts of all rounds so far.
+    pub spent: u32,
+    /// Head of the record.
+    pub head: Head,
+}

@@ -1,0 +1,119 @@
+//! Between the coordinator's words and the wire's: effects become frames, frames become events.
+
+use tributary_job::Manifest;
+use tributary_round::{Effect, Event, Resume};
+use tributary_secagg::{Identity, NodeIndex};
+use tributary_wire::Text;
+use tributary_wire::limits::MAX_STATE_CHUNK_BYTES;
+use tributary_wire::session::{
+    FromNode, Hello, JobAnswer, JobEnd, JobOffer, JobOutcome, Secagg, StateChunk, ToNode,
+};
+
+/// Label under which offers are signed; the same at the node.
+pub const OFFER_LABEL: &str = "tributary/offer/v1";
+
+/// A manifest that cannot be offered.
+#[derive(Debug, thiserror::Error)]
+#[error("the manifest cannot be offered: {0}")]
+pub struct OfferError(String);
+
+/// Translates for one job.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    job: [u8; 32],
+    offer: JobOffer,
+}
+
+impl Bridge {
+    /// Signs the offer once for all nodes.
+    ///
+    /// # Errors
+    /// If the manifest has no canonical form.
+    pub fn new(manifest: &Manifest, identity: &Identity) -> Result<Self, OfferError> {
+        let text = manifest.to_canonical().map_err(|e| OfferError(e.to_string()))?;
+        let job = manifest.hash().map_err(|e| OfferError(e.to_string()))?.0;
+        let bytes = text.into_bytes();
+        let signed = tributary_secagg::hash(OFFER_LABEL, &[&bytes]);
+        let offer = JobOffer { manifest: bytes, signature: identity.sign(&signed.0) };
+        Ok(Self { job, offer })
+    }
+
+    /// What a node said when it connected, as the coordinator wants it.
+    pub fn resume(&self, hello: &Hello) -> Resume {
+        match &hello.resume {
+            Some(r) if r.job == self.job => {
+                Resume { completed: Some(r.next_round), epoch: r.epoch }
+            }
+            _ => Resume::default(),
+        }
+    }
+
+    /// The event in a node's frame; `None` for what concerns no coordinator.
+    pub fn event(&self, node: NodeIndex, frame: FromNode) -> Option<Event> {
+        match frame {
+            FromNode::Hello(_) | FromNode::Heartbeat => None,
+            FromNode::JobReply(reply) if reply.job == self.job => Some(match reply.answer {
+                JobAnswer::Accepted => Event::Accepted(node),
+                JobAnswer::Refused { code, text } => {
+                    Event::Refused(node, join(code.as_str(), &text))
+                }
+            }),
+            FromNode::Secagg(s) if s.job == self.job => Some(Event::Secagg(node, s.frame)),
+            FromNode::Report(r) if r.job == self.job => {
+                Some(Event::Reported(node, join(r.code.as_str(), &r.text)))
+            }
+            FromNode::JobReply(_) | FromNode::Secagg(_) | FromNode::Report(_) => None,
+        }
+    }
+
+    /// The frames of an effect and for whom; empty for what is not sent.
+    pub fn frames(&self, effect: &Effect) -> Option<(NodeIndex, Vec<ToNode>)> {
+        match effect {
+            Effect::Offer(node) => Some((*node, vec![ToNode::JobOffer(self.offer.clone())])),
+            Effect::Secagg(node, frame) => {
+                let frame = Secagg { job: self.job, frame: frame.clone() };
+                Some((*node, vec![ToNode::Secagg(frame)]))
+            }
+            Effect::State { node, completed, state, certificate } => {
+                Some((*node, self.state_chunks(*completed, state, certificate)))
+            }
+            Effect::Idle(node, text) => {
+                Some((*node, vec![ToNode::Idle { text: Text::lossy(text) }]))
+            }
+            Effect::End { node, complete, reason } => {
+                let outcome =
+                    if *complete { JobOutcome::Completed } else { JobOutcome::Stopped };
+                let text = Text::lossy(reason);
+                let end = JobEnd { job: self.job, outcome, text, certificate: None };
+                Some((*node, vec![ToNode::JobEnd(end)]))
+            }
+            Effect::Persist(_)
+            | Effect::Disconnect(..)
+            | Effect::Finished { .. }
+            | Effect::Note(_) => None,
+        }
+    }
+
+    fn state_chunks(&self, completed: u32, state: &[u8], certificate: &[u8]) -> Vec<ToNode> {
+        let pieces = state.chunks(MAX_STATE_CHUNK_BYTES);
+        let count = pieces.len() as u32;
+        pieces
+            .enumerate()
+            .map(|(i, data)| {
+                ToNode::StateChunk(StateChunk {
+                    job: self.job,
+                    round: completed.saturating_sub(1),
+                    index: i as u32,
+                    count,
+                    data: data.to_vec(),
+                    certificate: (i == 0).then(|| certificate.to_vec()),
+                })
+            })
+            .collect()
+    }
+}
+
+fn join(code: &str, text: &Text) -> String {
+    let text = text.to_string();
+    if text.is_empty() { code.to_owned() } else { format!("{code}: {text}") }
+}

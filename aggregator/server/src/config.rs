@@ -1,0 +1,129 @@
+//! `aggregator.toml`. Unknown fields are refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tributary_round::Timeouts;
+
+/// File name inside the data directory.
+pub const FILE: &str = "aggregator.toml";
+
+/// `aggregator.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The one address that nodes connect to.
+    pub listen: SocketAddr,
+    /// DNS names and addresses under which nodes reach it; they stand in its certificate.
+    pub hosts: Vec<String>,
+    /// Log lines as JSON.
+    #[serde(default)]
+    pub log_json: bool,
+    /// Days that a node's certificate is valid.
+    #[serde(default = "default_days")]
+    pub certificate_days: u32,
+    /// How long each wait may take.
+    #[serde(default)]
+    pub timeouts: TimeoutConfig,
+}
+
+/// Waits, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutConfig {
+    /// For all agencies of a roster to accept a job.
+    pub gather_seconds: u32,
+    /// For one step of the protocol without training.
+    pub step_seconds: u32,
+    /// For training and upload; each arriving chunk renews it.
+    pub train_seconds: u32,
+    /// For enough agencies to come back.
+    pub rejoin_seconds: u32,
+}
+
+impl Default for TimeoutConfig {
+    fn default() -> Self {
+        Self { gather_seconds: 600, step_seconds: 30, train_seconds: 900, rejoin_seconds: 3600 }
+    }
+}
+
+fn default_days() -> u32 {
+    90
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration {path}: {problem}")]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+impl Config {
+    /// Reads and checks `aggregator.toml` in the data directory.
+    ///
+    /// # Errors
+    /// If it is missing, has unknown fields or impossible values.
+    pub fn load(data_dir: &Path) -> Result<Self, ConfigError> {
+        let path = data_dir.join(FILE);
+        let error = |problem: String| ConfigError { path: path.clone(), problem };
+        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                error("there is none; `aggregator init` makes it".into())
+            }
+            _ => error(e.to_string()),
+        })?;
+        let config = Self::parse(&text).map_err(error)?;
+        Ok(config)
+    }
+
+    /// Parses and checks the text.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
+        if config.hosts.is_empty() {
+            return Err("hosts: at least one name or address under which nodes connect".into());
+        }
+        if config.certificate_days == 0 || config.certificate_days > 825 {
+            return Err("certificate_days: between 1 and 825".into());
+        }
+        let t = config.timeouts;
+        let all = [t.gather_seconds, t.step_seconds, t.train_seconds, t.rejoin_seconds];
+        if all.contains(&0) {
+            return Err("timeouts: each at least 1 second".into());
+        }
+        Ok(config)
+    }
+}
+
+impl TimeoutConfig {
+    /// In the coordinator's unit.
+    pub fn timeouts(&self) -> Timeouts {
+        let millis = |seconds: u32| u64::from(seconds) * 1000;
+        Timeouts {
+            gather: millis(self.gather_seconds),
+            step: millis(self.step_seconds),
+            train: millis(self.train_seconds),
+            rejoin: millis(self.rejoin_seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_parses_and_mistakes_are_named() {
+        let sample = include_str!("../../../deploy/config/aggregator.toml");
+        Config::parse(sample).unwrap();
+        let extra = format!("{sample}\nlisten_on = \"x\"\n");
+        assert!(Config::parse(&extra).is_err());
+        assert!(Config::parse(&sample.replace("step_seconds = 30", "step_seconds = 0")).is_err());
+    }
+}

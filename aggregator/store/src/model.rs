@@ -1,0 +1,130 @@
+//! Rows and errors of the store, free of any database's types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An enrolled agency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agency {
+    /// Name.
+    pub name: String,
+    /// Ed25519 key of its protocol messages.
+    pub signing_key: [u8; 32],
+    /// When it enrolled last, Unix seconds.
+    pub enrolled_at: i64,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<i64>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Submitted; waits for its agencies or for an earlier job.
+    Waiting,
+    /// Its manifest is fixed and rounds run.
+    Training,
+    /// All rounds are certified.
+    Done,
+    /// Stopped; the reason says why.
+    Failed,
+}
+
+/// A job as the store knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Identifier given at submission.
+    pub id: String,
+    /// The specification's name.
+    pub name: String,
+    /// The specification's text.
+    pub specification: String,
+    /// When it was submitted, Unix seconds.
+    pub submitted_at: i64,
+    /// Where it stands.
+    pub state: JobState,
+    /// Why it failed, or what is waited for.
+    pub reason: String,
+    /// Progress as JSON, for `status`.
+    pub progress: String,
+    /// The fixed manifest in canonical form.
+    pub manifest: Option<String>,
+    /// What the coordinator needs to go on after a restart.
+    pub snapshot: Option<Vec<u8>>,
+}
+
+/// One step of a job. `None` and empty leave what is there.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Commit {
+    /// New state and reason.
+    pub state: Option<(JobState, String)>,
+    /// New progress JSON.
+    pub progress: Option<String>,
+    /// The manifest, once.
+    pub manifest: Option<String>,
+    /// The coordinator's snapshot.
+    pub snapshot: Option<Vec<u8>>,
+    /// Record lines to append: sequence and line. A sequence that exists is an error.
+    pub record: Vec<(u64, String)>,
+    /// A published sum.
+    pub sum: Option<(u32, Vec<u8>)>,
+    /// The newest certified state: round, bytes, certificate.
+    pub certified: Option<(u32, Vec<u8>, Vec<u8>)>,
+}
+
+/// Why a token enrols nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Never issued here.
+    #[error("the token is unknown to this aggregator")]
+    Unknown,
+    /// Somebody enrolled with it before.
+    #[error("the token has been used already; ask the operator for a new one")]
+    Used,
+    /// Too late.
+    #[error("the token has expired; ask the operator for a new one")]
+    Expired,
+    /// Another agency has that signing key.
+    #[error("the signing key belongs to another agency; make a new one")]
+    KeyTaken,
+}
+
+/// The database refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such job.
+    #[error("no job {0}; `aggregator job list` shows what there is")]
+    UnknownJob(String),
+    /// The database.
+    #[error("state database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema is from a newer version or was tampered with.
+    #[error("state database: {0}; was it written by a newer version?")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A stored value is not what this software writes.
+    #[error("state database: corrupt value in {0}")]
+    Corrupt(&'static str),
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Training => "training",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+impl std::str::FromStr for JobState {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        [Self::Waiting, Self::Training, Self::Done, Self::Failed]
+            .into_iter()
+            .find(|s| s.to_string() == text)
+            .ok_or(StoreError::Corrupt("job.state"))
+    }
+}

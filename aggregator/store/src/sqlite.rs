@@ -1,0 +1,326 @@
+//! The embedded default: one SQLite file in WAL mode, every commit synced.
+//!
+//! The daemon and the operator's command line open the same file at the same time; SQLite's own
+//! locks order them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::Store;
+use crate::model::{Agency, Commit, Job, JobState, StoreError, TokenRefusal};
+
+/// [`Store`] on a SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if absent, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or its schema is newer than this software.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(20));
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        sqlx::migrate!().run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Closes the file, checkpointing the log.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A write transaction takes the write lock at once, so that it cannot fail halfway for it.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+impl Store for SqliteStore {
+    async fn put_token(
+        &self,
+        secret_hash: &[u8; 32],
+        agency: &str,
+        expires_at: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO token (secret_hash, agency, expires_at) VALUES (?, ?, ?)")
+            .bind(secret_hash.as_slice())
+            .bind(agency)
+            .bind(expires_at)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn enrol(
+        &self,
+        secret_hash: &[u8; 32],
+        signing_key: &[u8; 32],
+        now: i64,
+    ) -> Result<Result<String, TokenRefusal>, StoreError> {
+        let mut tx = self.begin().await?;
+        let row =
+            sqlx::query("SELECT agency, expires_at, used_at FROM token WHERE secret_hash = ?")
+                .bind(secret_hash.as_slice())
+                .fetch_optional(&mut *tx)
+                .await?;
+        let Some(row) = row else { return Ok(Err(TokenRefusal::Unknown)) };
+        let agency: String = row.try_get(0)?;
+        if row.try_get::<Option<i64>, _>(2)?.is_some() {
+            return Ok(Err(TokenRefusal::Used));
+        }
+        if row.try_get::<i64, _>(1)? < now {
+            return Ok(Err(TokenRefusal::Expired));
+        }
+        let taken = sqlx::query("SELECT 1 FROM agency WHERE signing_key = ? AND name <> ?")
+            .bind(signing_key.as_slice())
+            .bind(&agency)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if taken.is_some() {
+            return Ok(Err(TokenRefusal::KeyTaken));
+        }
+        sqlx::query("UPDATE token SET used_at = ? WHERE secret_hash = ?")
+            .bind(now)
+            .bind(secret_hash.as_slice())
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO agency (name, signing_key, enrolled_at) VALUES (?, ?, ?)
+             ON CONFLICT (name) DO UPDATE SET signing_key = excluded.signing_key,
+                 enrolled_at = excluded.enrolled_at, revoked_at = NULL",
+        )
+        .bind(&agency)
+        .bind(signing_key.as_slice())
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Ok(agency))
+    }
+
+    async fn agencies(&self) -> Result<Vec<Agency>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT name, signing_key, enrolled_at, revoked_at FROM agency ORDER BY name",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let key: Vec<u8> = row.try_get(1)?;
+                Ok(Agency {
+                    name: row.try_get(0)?,
+                    signing_key: key
+                        .try_into()
+                        .map_err(|_| StoreError::Corrupt("agency.signing_key"))?,
+                    enrolled_at: row.try_get(2)?,
+                    revoked_at: row.try_get(3)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn revoke(&self, agency: &str, now: i64) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE agency SET revoked_at = ? WHERE name = ?")
+            .bind(now)
+            .bind(agency)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn submit(
+        &self,
+        id: &str,
+        name: &str,
+        specification: &str,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO job (id, name, specification, submitted_at, state)
+             VALUES (?, ?, ?, ?, 'waiting')",
+        )
+        .bind(id)
+        .bind(name)
+        .bind(specification)
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM job ORDER BY submitted_at, id")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(job_of_row).collect()
+    }
+
+    async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        let row = sqlx::query("SELECT * FROM job WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(job_of_row).transpose()
+    }
+
+    async fn commit(&self, job: &str, commit: &Commit) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let (state, reason) = match &commit.state {
+            Some((state, reason)) => (Some(state.to_string()), Some(reason.as_str())),
+            None => (None, None),
+        };
+        let updated = sqlx::query(
+            "UPDATE job SET state = coalesce(?, state), reason = coalesce(?, reason),
+                 progress = coalesce(?, progress), manifest = coalesce(?, manifest),
+                 snapshot = coalesce(?, snapshot) WHERE id = ?",
+        )
+        .bind(state)
+        .bind(reason)
+        .bind(&commit.progress)
+        .bind(&commit.manifest)
+        .bind(&commit.snapshot)
+        .bind(job)
+        .execute(&mut *tx)
+        .await?;
+        if updated.rows_affected() == 0 {
+            return Err(StoreError::UnknownJob(job.to_owned()));
+        }
+        for (sequence, line) in &commit.record {
+            let sequence =
+                i64::try_from(*sequence).map_err(|_| StoreError::Corrupt("record.sequence"))?;
+            sqlx::query("INSERT INTO record (job, sequence, line) VALUES (?, ?, ?)")
+                .bind(job)
+                .bind(sequence)
+                .bind(line)
+                .execute(&mut *tx)
+                .await?;
+        }
+        if let Some((round, lanes)) = &commit.sum {
+            sqlx::query("INSERT INTO published_sum (job, round, lanes) VALUES (?, ?, ?)")
+                .bind(job)
+                .bind(round)
+                .bind(lanes)
+                .execute(&mut *tx)
+                .await?;
+        }
+        if let Some((round, bytes, certificate)) = &commit.certified {
+            sqlx::query(
+                "INSERT INTO state (job, round, bytes, certificate) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (job) DO UPDATE SET round = excluded.round,
+                     bytes = excluded.bytes, certificate = excluded.certificate",
+            )
+            .bind(job)
+            .bind(round)
+            .bind(bytes)
+            .bind(certificate)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn record(&self, job: &str) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT line FROM record WHERE job = ? ORDER BY sequence")
+            .bind(job)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    async fn sums(&self, job: &str) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let rows =
+            sqlx::query("SELECT round, lanes FROM published_sum WHERE job = ? ORDER BY round")
+                .bind(job)
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect()
+    }
+
+    async fn state(&self, job: &str) -> Result<Option<(u32, Vec<u8>, Vec<u8>)>, StoreError> {
+        let row = sqlx::query("SELECT round, bytes, certificate FROM state WHERE job = ?")
+            .bind(job)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|r| Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?))).transpose()
+    }
+}
+
+fn job_of_row(row: &SqliteRow) -> Result<Job, StoreError> {
+    Ok(Job {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        specification: row.try_get("specification")?,
+        submitted_at: row.try_get("submitted_at")?,
+        state: row.try_get::<String, _>("state")?.parse::<JobState>()?,
+        reason: row.try_get("reason")?,
+        progress: row.try_get("progress")?,
+        manifest: row.try_get("manifest")?,
+        snapshot: row.try_get("snapshot")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_passes_the_conformance_suite() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("a.db")).await.unwrap();
+        crate::conformance::suite(&store).await;
+    }
+
+    #[tokio::test]
+    async fn everything_is_there_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        store.submit("j", "n", "spec", 5).await.unwrap();
+        let commit = Commit { record: vec![(0, "line".into())], ..Commit::default() };
+        store.commit("j", &commit).await.unwrap();
+        store.close().await;
+        let again = SqliteStore::open(&path).await.unwrap();
+        assert_eq!(again.record("j").await.unwrap(), ["line"]);
+    }
+
+    #[tokio::test]
+    async fn a_schema_from_the_future_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'future', 1, x'00', 0)",
+        )
+        .execute(&store.pool)
+        .await
+        .unwrap();
+        store.close().await;
+        assert!(matches!(SqliteStore::open(&path).await, Err(StoreError::Migration(_))));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_an_error_and_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        std::fs::write(&path, b"something of somebody's that is no database at all").unwrap();
+        assert!(SqliteStore::open(&path).await.is_err());
+        assert!(std::fs::read(&path).unwrap().starts_with(b"something"));
+    }
+}

@@ -1,0 +1,397 @@
+//! What follows from a manifest: thresholds, mechanism, noise and cost of every round.
+//!
+//! Node, aggregator, simulator and auditor derive the same plan from the same manifest; nobody
+//! sends it and nobody believes another's. The hash of a round's parameters goes into the context
+//! that keys its masks, so parties with different plans cannot even add up.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tributary_dp::{DpError, Epsilon, JobPrivacy, Release, ReleaseParameters};
+use tributary_ledger::canonical_json;
+use tributary_secagg::{Digest, ParameterError, Roster, Thresholds, VerifyingKey};
+
+use crate::layout::ParameterLayout;
+use crate::manifest::{JobHash, Manifest, ManifestError};
+use crate::spec::{PrivacyMode, PrivacySpec, SecureAggregationSpec};
+use crate::state::ModelState;
+
+/// Most records one node may hold for a job: the cap behind [`FLOAT_ERROR`].
+pub const MAX_RECORDS_PER_NODE: u64 = 1 << 20;
+
+/// Bound eta on how much rounding of a node's sum can widen one record's influence, relative to
+/// the clip norm. Per-record gradients are exact inputs here; their weighted sum of at most
+/// m = 2^20 terms is taken in f64, whose error is at most gamma_m * sum |x_i| <= gamma_m * m * C on
+/// either of two neighbouring inputs (Higham, Accuracy and Stability, section 4.2), so
+/// eta = 2 m gamma_m with gamma_m = m u / (1 - m u) and u = 2^-53: 2.44e-4, rounded up.
+pub const FLOAT_ERROR: f64 = 2.5e-4;
+
+/// What a secure round computes. The byte goes into the context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// Means and variances of the numeric features.
+    Statistics,
+    /// One step of training.
+    Training,
+}
+
+/// Everything public about one kind of round.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OperationPlan {
+    /// The kind.
+    pub operation: Operation,
+    /// Coordinates of a vector.
+    pub vector_len: u32,
+    /// L2 bound of one record's contribution.
+    pub clip_norm: f64,
+    /// Integer units per real unit.
+    pub scale: f64,
+    /// Bound of a node's coordinate before noise, in integer units.
+    pub clamp: i64,
+    /// Poisson sampling rate of records.
+    pub sampling_rate: f64,
+    /// The private release; absent in mode `none`.
+    pub release: Option<Release>,
+}
+
+/// The plan of a job.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Identity of the job.
+    pub job: JobHash,
+    /// Members and thresholds.
+    pub roster: Arc<Roster>,
+    /// The model's parameters.
+    pub layout: ParameterLayout,
+    /// Numeric features.
+    pub numeric_features: usize,
+    /// The statistics round; absent if no feature is numeric.
+    pub statistics: Option<OperationPlan>,
+    /// Training rounds.
+    pub training: OperationPlan,
+    /// Number of secure rounds in all.
+    pub rounds: u32,
+    /// Attempts in all that may be charged: rounds and the spare ones.
+    pub attempts: u32,
+    /// Attempts one round may take.
+    pub max_attempts: u16,
+    /// The constant B = sum of q N_i that a summed gradient is divided by.
+    pub batch: f64,
+    /// Accounting of the whole job; absent in mode `none`.
+    pub privacy: Option<JobPrivacy>,
+}
+
+/// Why no plan follows from a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The manifest itself.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The thresholds.
+    #[error("secure_aggregation: {0}")]
+    Thresholds(#[from] ParameterError),
+    /// The privacy parameters.
+    #[error("privacy: {0}")]
+    Privacy(#[from] DpError),
+    /// A signing key is not 32 bytes of hex.
+    #[error("manifest: signing key of {0} is not 64 hex digits")]
+    Key(String),
+    /// The size of the job.
+    #[error("{0}")]
+    Size(String),
+}
+
+impl Operation {
+    /// The byte in the context.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Statistics => 1,
+            Self::Training => 2,
+        }
+    }
+}
+
+impl Plan {
+    /// Derives the plan.
+    ///
+    /// # Errors
+    /// When the manifest is out of bounds or its numbers do not fit together; the message names
+    /// the section of the specification to change.
+    pub fn derive(manifest: &Manifest) -> Result<Self, PlanError> {
+        manifest.validate()?;
+        let spec = &manifest.spec;
+        let thresholds = thresholds(manifest.roster.len(), &spec.secure_aggregation)?;
+        let layout = ParameterLayout::of(&spec.model, spec.data.input_width());
+        let numeric_features = spec.data.numeric_count();
+        if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > MAX_RECORDS_PER_NODE)
+        {
+            return Err(PlanError::Size(format!(
+                "{} declares {} records; at most {MAX_RECORDS_PER_NODE} are supported",
+                r.agency, r.declared_records
+            )));
+        }
+        let attempts = spec.training.rounds + spec.secure_aggregation.spare_attempts;
+        let dimensions = Dimensions { training: layout.total(), statistics: numeric_features * 3 };
+        let kinds = releases(&spec.privacy, thresholds, dimensions, attempts)?;
+        let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
+        Ok(Self {
+            job: manifest.hash()?,
+            roster: roster(manifest, thresholds)?,
+            numeric_features,
+            rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
+            attempts,
+            max_attempts: spec.secure_aggregation.max_attempts,
+            batch: spec.privacy.sampling_rate * total as f64,
+            layout,
+            statistics: kinds.statistics,
+            training: kinds.training,
+            privacy: kinds.privacy,
+        })
+    }
+
+    /// What a secure round (counted from 0) computes; `None` past the last.
+    pub fn operation(&self, round: u32) -> Option<&OperationPlan> {
+        match (&self.statistics, round) {
+            (_, r) if r >= self.rounds => None,
+            (Some(statistics), 0) => Some(statistics),
+            _ => Some(&self.training),
+        }
+    }
+
+    /// The state every party starts from.
+    pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
+        ModelState::initial(&self.layout, self.numeric_features, manifest.spec.training.seed)
+    }
+
+    /// The next state from a round's sum (signed integers, length as planned).
+    ///
+    /// # Errors
+    /// If the job is over or the length is wrong.
+    pub fn apply(
+        &self,
+        manifest: &Manifest,
+        state: &ModelState,
+        sum: &[i64],
+    ) -> Result<ModelState, PlanError> {
+        let Some(operation) = self.operation(state.completed) else {
+            return Err(PlanError::Size("the job has no further round".into()));
+        };
+        if sum.len() != operation.vector_len as usize {
+            return Err(PlanError::Size(format!(
+                "a sum of {} coordinates, expected {}",
+                sum.len(),
+                operation.vector_len
+            )));
+        }
+        let mut next = state.clone();
+        match operation.operation {
+            Operation::Statistics => next.apply_statistics(sum, operation.scale),
+            Operation::Training => {
+                let round = state.completed - u32::from(self.statistics.is_some());
+                let training = &manifest.spec.training;
+                next.apply_training(training, round, sum, operation.scale, self.batch);
+            }
+        }
+        Ok(next)
+    }
+
+    /// Epsilon of the whole job if every attempt is used; `None` without noise.
+    ///
+    /// # Errors
+    /// From the accountant.
+    pub fn epsilon(&self) -> Result<Option<Epsilon>, PlanError> {
+        Ok(self.privacy.as_ref().map(JobPrivacy::epsilon).transpose()?)
+    }
+
+    /// Hash of everything that a round's masks are bound to besides model and cohort.
+    ///
+    /// # Errors
+    /// If the plan cannot be written as JSON.
+    pub fn params_hash(&self, operation: &OperationPlan) -> Result<Digest, PlanError> {
+        let t = self.roster.thresholds;
+        let text = canonical_json(&serde_json::json!({
+            "operation": operation,
+            "graph": "complete",
+            "thresholds": [t.n, t.corrupt, t.quorum, t.shamir_t, t.u_min],
+            "batch": self.batch,
+        }))
+        .map_err(ManifestError::from)?;
+        Ok(tributary_secagg::hash("tributary/params/v1", &[text.as_bytes()]))
+    }
+}
+
+struct Dimensions {
+    training: usize,
+    statistics: usize,
+}
+
+struct Kinds {
+    statistics: Option<OperationPlan>,
+    training: OperationPlan,
+    privacy: Option<JobPrivacy>,
+}
+
+fn thresholds(n: usize, spec: &SecureAggregationSpec) -> Result<Thresholds, PlanError> {
+    let n = u16::try_from(n).map_err(|_| PlanError::Size("too many agencies".into()))?;
+    Ok(Thresholds::complete_graph(
+        n,
+        spec.corrupt_fraction,
+        spec.dropout_fraction,
+        spec.min_survivors,
+    )?)
+}
+
+fn roster(manifest: &Manifest, thresholds: Thresholds) -> Result<Arc<Roster>, PlanError> {
+    let key = |who: &str, text: &str| {
+        VerifyingKey::from_hex(text).map_err(|_| PlanError::Key(who.to_owned()))
+    };
+    let members = manifest
+        .roster
+        .iter()
+        .map(|r| key(&r.agency, &r.signing_key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let aggregator = key("the aggregator", &manifest.aggregator_key)?;
+    let roster = Roster::new(Digest(manifest.hash()?.0), members, aggregator, thresholds)?;
+    Ok(Arc::new(roster))
+}
+
+/// Derives both kinds of release. A target epsilon covers the statistics and all attempts, the
+/// spare ones included.
+fn releases(
+    privacy: &PrivacySpec,
+    thresholds: Thresholds,
+    dimensions: Dimensions,
+    attempts: u32,
+) -> Result<Kinds, PlanError> {
+    // A record contributes (present, u, u^2) per numeric feature with |u| <= 1.
+    let statistics_clip = (dimensions.statistics as f64).sqrt();
+    let parameters = |dimension, clip_norm, noise_multiplier, sampling_rate| ReleaseParameters {
+        clip_norm,
+        dimension,
+        noise_multiplier,
+        sampling_rate,
+        cohort: thresholds.n,
+        min_survivors: thresholds.u_min,
+        colluders: thresholds.corrupt.max(1),
+        float_error: FLOAT_ERROR,
+        max_units_per_node: MAX_RECORDS_PER_NODE,
+    };
+    if privacy.mode == PrivacyMode::None {
+        let without = |operation, dimension, clip, rate| {
+            without_noise(operation, dimension, clip, rate, thresholds.n)
+        };
+        return Ok(Kinds {
+            statistics: (dimensions.statistics > 0).then(|| {
+                without(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0)
+            }),
+            training: without(
+                Operation::Training,
+                dimensions.training,
+                privacy.clip_norm,
+                privacy.sampling_rate,
+            ),
+            privacy: None,
+        });
+    }
+    let statistics = (dimensions.statistics > 0)
+        .then(|| {
+            let z = privacy.statistics_noise_multiplier;
+            Release::derive(&parameters(dimensions.statistics, statistics_clip, z, 1.0))
+        })
+        .transpose()?;
+    let shape = |z| parameters(dimensions.training, privacy.clip_norm, z, privacy.sampling_rate);
+    let z = match (privacy.noise_multiplier, privacy.epsilon) {
+        (Some(z), _) => z,
+        (None, Some(target)) => {
+            let job = |training| JobPrivacy {
+                statistics: statistics.clone(),
+                training,
+                training_releases: attempts,
+                delta: privacy.delta,
+            };
+            smallest_noise(target, |z| Ok(job(Release::derive(&shape(z))?).epsilon()?.epsilon))?
+        }
+        (None, None) => {
+            return Err(PlanError::Size("privacy: epsilon or noise_multiplier is missing".into()));
+        }
+    };
+    let training = Release::derive(&shape(z))?;
+    let clip = privacy.clip_norm;
+    Ok(Kinds {
+        statistics: statistics
+            .clone()
+            .map(|r| with_noise(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0, r)),
+        training: with_noise(
+            Operation::Training,
+            dimensions.training,
+            clip,
+            privacy.sampling_rate,
+            training.clone(),
+        ),
+        privacy: Some(JobPrivacy {
+            statistics,
+            training,
+            training_releases: attempts,
+            delta: privacy.delta,
+        }),
+    })
+}
+
+/// Smallest noise multiplier, to three decimals and rounded up, that keeps epsilon within the
+/// target. The grid makes every party arrive at the same number.
+fn smallest_noise(
+    target: f64,
+    epsilon: impl Fn(f64) -> Result<f64, PlanError>,
+) -> Result<f64, PlanError> {
+    let z = |step: u32| f64::from(step) / 1000.0;
+    let (mut low, mut high) = (200u32, 1_000_000u32);
+    if epsilon(z(high))? > target {
+        return Err(PlanError::Size(format!(
+            "privacy.epsilon: {target} cannot be met even with noise multiplier {}; the statistics \
+             round alone may cost more, raise privacy.statistics_noise_multiplier",
+            z(high)
+        )));
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if epsilon(z(middle))? <= target { high = middle } else { low = middle }
+    }
+    Ok(z(high))
+}
+
+fn with_noise(
+    operation: Operation,
+    dimension: usize,
+    clip_norm: f64,
+    sampling_rate: f64,
+    release: Release,
+) -> OperationPlan {
+    OperationPlan {
+        operation,
+        vector_len: dimension as u32,
+        clip_norm,
+        scale: release.scale,
+        clamp: release.clamp,
+        sampling_rate,
+        release: Some(release),
+    }
+}
+
+fn without_noise(
+    operation: Operation,
+    dimension: usize,
+    clip_norm: f64,
+    sampling_rate: f64,
+    cohort: u16,
+) -> OperationPlan {
+    OperationPlan {
+        operation,
+        vector_len: dimension as u32,
+        clip_norm,
+        scale: 100.0 * (dimension as f64).sqrt() / clip_norm,
+        clamp: i64::from(i32::MAX / i32::from(cohort.max(1))) - 1,
+        sampling_rate,
+        release: None,
+    }
+}

@@ -1,0 +1,408 @@
+//! The job specification: what a researcher writes in TOML and what agencies approve.
+//!
+//! Every field is typed and bounded; unknown fields are refused. A job can only select model
+//! families and operations that are compiled in: there is no code in a job.
+
+use serde::{Deserialize, Serialize};
+
+/// A training job, before the roster is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// Short name, `[a-z0-9-]`, shown everywhere.
+    pub name: String,
+    /// What the model is for, in a sentence that a data steward can read.
+    pub description: String,
+    /// Agencies that form the roster, in roster order. Distinct, at least three.
+    pub agencies: Vec<String>,
+    /// Name under which every agency has registered its dataset.
+    pub dataset: String,
+    /// How rows become features and a label.
+    pub data: DataSpec,
+    /// Model family and size.
+    pub model: ModelSpec,
+    /// Rounds and the server's optimiser.
+    pub training: TrainingSpec,
+    /// Privacy mode and its parameters.
+    pub privacy: PrivacySpec,
+    /// Thresholds of secure aggregation.
+    pub secure_aggregation: SecureAggregationSpec,
+}
+
+/// How rows of an agency's table become a label and a feature vector.
+///
+/// Bounds and categories are written here and never derived from data: a category list computed
+/// from records would itself be a release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// The label.
+    pub label: LabelSpec,
+    /// Features in order.
+    pub features: Vec<FeatureSpec>,
+}
+
+/// A binary label: the column and the cell text that counts as positive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelSpec {
+    /// Column of the label. A row whose cell is neither value is refused.
+    pub column: String,
+    /// Cell text of a positive example.
+    pub positive: String,
+    /// Cell text of a negative example.
+    pub negative: String,
+}
+
+/// One source column and what it becomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FeatureSpec {
+    /// One standardised input. Values are clamped to `[min, max]`; an empty cell becomes the
+    /// (federated) mean, that is 0 after standardisation.
+    Numeric {
+        /// Source column.
+        column: String,
+        /// Public lower bound, before the transform.
+        min: f64,
+        /// Public upper bound, before the transform.
+        max: f64,
+        /// Applied after clamping.
+        #[serde(default)]
+        transform: Transform,
+    },
+    /// One 0/1 input per listed value; an unlisted or empty cell is all zeros.
+    Category {
+        /// Source column.
+        column: String,
+        /// The values, fixed by the job.
+        values: Vec<String>,
+    },
+}
+
+/// A fixed transform of a clamped numeric cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transform {
+    /// The value as it is.
+    #[default]
+    Identity,
+    /// `ln(1 + x)`; needs `min >= 0`.
+    Log1p,
+}
+
+/// Model family with its size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "family", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ModelSpec {
+    /// Fully connected layers with ReLU between them and one logit at the end, trained with
+    /// binary cross-entropy. An empty `hidden` is logistic regression.
+    Mlp {
+        /// Width of each hidden layer.
+        hidden: Vec<u32>,
+    },
+}
+
+/// The server's optimiser: SGD with momentum on the summed, clipped, noised gradients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// Training rounds, one secure sum each.
+    pub rounds: u32,
+    /// Learning rate of the first round.
+    pub learning_rate: f32,
+    /// Learning rate of the last round; linear in between. Defaults to `learning_rate`.
+    #[serde(default)]
+    pub final_learning_rate: Option<f32>,
+    /// Heavy-ball momentum in `[0, 1)`.
+    #[serde(default)]
+    pub momentum: f32,
+    /// Seed of the initial model.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// Who is protected against whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrivacyMode {
+    /// One record, add/remove; the sum carries central-level noise made of the nodes' shares.
+    Record,
+    /// Secure aggregation only. Runs only where a node's policy allows it in words.
+    None,
+}
+
+/// Privacy parameters. Exactly one of `epsilon` and `noise_multiplier` is given in a private mode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacySpec {
+    /// The mode.
+    pub mode: PrivacyMode,
+    /// Target epsilon for the whole job, statistics included; the noise multiplier follows.
+    #[serde(default)]
+    pub epsilon: Option<f64>,
+    /// Noise multiplier of a training round (standard deviation of the honest noise over the
+    /// sensitivity); epsilon follows.
+    #[serde(default)]
+    pub noise_multiplier: Option<f64>,
+    /// Delta for the whole job.
+    pub delta: f64,
+    /// L2 bound of one record's gradient.
+    pub clip_norm: f64,
+    /// Poisson sampling rate of records per training round.
+    pub sampling_rate: f64,
+    /// Noise multiplier of the one statistics round (means and variances).
+    #[serde(default = "default_statistics_noise")]
+    pub statistics_noise_multiplier: f64,
+}
+
+/// Thresholds of secure aggregation (see `proto/secagg`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecureAggregationSpec {
+    /// Fraction gamma of the roster that may collude with the aggregator.
+    #[serde(default = "default_corrupt")]
+    pub corrupt_fraction: f64,
+    /// Fraction delta of the roster that may drop out of a round.
+    #[serde(default = "default_dropout")]
+    pub dropout_fraction: f64,
+    /// Smallest survivor set whose sum may be opened, if larger than what follows from the rest.
+    #[serde(default = "default_floor")]
+    pub min_survivors: u16,
+    /// Attempts per round before the job stops.
+    #[serde(default = "default_attempts")]
+    pub max_attempts: u16,
+    /// Attempts beyond one per round that the whole job may spend; charged in advance.
+    #[serde(default = "default_spare")]
+    pub spare_attempts: u32,
+}
+
+fn default_statistics_noise() -> f64 {
+    20.0
+}
+fn default_corrupt() -> f64 {
+    0.2
+}
+fn default_dropout() -> f64 {
+    0.2
+}
+fn default_floor() -> u16 {
+    5
+}
+fn default_attempts() -> u16 {
+    3
+}
+fn default_spare() -> u32 {
+    10
+}
+
+/// Why a specification is refused: the field and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("job specification: {field}: {problem}")]
+pub struct SpecError {
+    /// Dotted path of the field.
+    pub field: String,
+    /// What is wrong and what is allowed.
+    pub problem: String,
+}
+
+impl SpecError {
+    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+impl JobSpec {
+    /// Parses TOML and validates.
+    pub fn from_toml(text: &str) -> Result<Self, SpecError> {
+        let spec: Self = toml::from_str(text)
+            .map_err(|e| SpecError::new("(file)", e.to_string().trim().to_owned()))?;
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    /// Checks every bound that does not depend on the roster.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        check_name("name", &self.name)?;
+        check_name("dataset", &self.dataset)?;
+        if self.agencies.len() < 3 || self.agencies.len() > 128 {
+            return Err(SpecError::new("agencies", "between 3 and 128 agencies are supported"));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for agency in &self.agencies {
+            check_name("agencies", agency)?;
+            if !seen.insert(agency) {
+                return Err(SpecError::new("agencies", format!("{agency} is listed twice")));
+            }
+        }
+        self.data.validate()?;
+        self.model.validate()?;
+        self.training.validate()?;
+        self.privacy.validate()?;
+        self.secure_aggregation.validate()
+    }
+}
+
+impl DataSpec {
+    /// Number of model inputs.
+    pub fn input_width(&self) -> usize {
+        self.features
+            .iter()
+            .map(|f| match f {
+                FeatureSpec::Numeric { .. } => 1,
+                FeatureSpec::Category { values, .. } => values.len(),
+            })
+            .sum()
+    }
+
+    /// Number of numeric features, each of which takes three coordinates of the statistics round.
+    pub fn numeric_count(&self) -> usize {
+        self.features.iter().filter(|f| matches!(f, FeatureSpec::Numeric { .. })).count()
+    }
+
+    fn validate(&self) -> Result<(), SpecError> {
+        if self.label.positive == self.label.negative {
+            return Err(SpecError::new("data.label", "positive and negative must differ"));
+        }
+        if self.features.is_empty() || self.input_width() > 100_000 {
+            return Err(SpecError::new("data.features", "between 1 and 100,000 inputs"));
+        }
+        let mut columns = std::collections::BTreeSet::new();
+        for feature in &self.features {
+            let column = feature.column();
+            if column == self.label.column {
+                return Err(SpecError::new("data.features", format!("{column} is the label")));
+            }
+            if !columns.insert(column) {
+                return Err(SpecError::new("data.features", format!("{column} is listed twice")));
+            }
+            match feature {
+                FeatureSpec::Numeric { min, max, transform, .. } => {
+                    if !(min.is_finite() && max.is_finite() && min < max) {
+                        return Err(SpecError::new(column, "needs finite bounds with min < max"));
+                    }
+                    if *transform == Transform::Log1p && *min < 0.0 {
+                        return Err(SpecError::new(column, "log1p needs min >= 0"));
+                    }
+                }
+                FeatureSpec::Category { values, .. } => {
+                    let distinct: std::collections::BTreeSet<_> = values.iter().collect();
+                    if values.is_empty() || distinct.len() != values.len() {
+                        return Err(SpecError::new(column, "needs distinct values, at least one"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FeatureSpec {
+    /// The source column.
+    pub fn column(&self) -> &str {
+        match self {
+            Self::Numeric { column, .. } | Self::Category { column, .. } => column,
+        }
+    }
+}
+
+impl ModelSpec {
+    fn validate(&self) -> Result<(), SpecError> {
+        let Self::Mlp { hidden } = self;
+        if hidden.len() > 8 || hidden.iter().any(|w| *w == 0 || *w > 65_536) {
+            return Err(SpecError::new(
+                "model.hidden",
+                "at most 8 layers of 1 to 65,536 units each",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl TrainingSpec {
+    /// Learning rate of a 0-based training round; linear from first to last, `+ - * /` only.
+    pub fn learning_rate_at(&self, round: u32) -> f32 {
+        let last = self.final_learning_rate.unwrap_or(self.learning_rate);
+        if self.rounds <= 1 {
+            return self.learning_rate;
+        }
+        let progress = round.min(self.rounds - 1) as f32 / (self.rounds - 1) as f32;
+        self.learning_rate + (last - self.learning_rate) * progress
+    }
+
+    fn validate(&self) -> Result<(), SpecError> {
+        if self.rounds == 0 || self.rounds > 100_000 {
+            return Err(SpecError::new("training.rounds", "between 1 and 100,000"));
+        }
+        let rates = [Some(self.learning_rate), self.final_learning_rate];
+        if rates.iter().flatten().any(|r| !r.is_finite() || *r <= 0.0) {
+            return Err(SpecError::new("training.learning_rate", "must be finite and positive"));
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(SpecError::new("training.momentum", "must be in [0, 1)"));
+        }
+        Ok(())
+    }
+}
+
+impl PrivacySpec {
+    fn validate(&self) -> Result<(), SpecError> {
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        if !positive(self.clip_norm) {
+            return Err(SpecError::new("privacy.clip_norm", "must be finite and positive"));
+        }
+        if !(positive(self.sampling_rate) && self.sampling_rate <= 1.0) {
+            return Err(SpecError::new("privacy.sampling_rate", "must be in (0, 1]"));
+        }
+        if !(self.delta > 0.0 && self.delta < 0.01) {
+            return Err(SpecError::new("privacy.delta", "must be in (0, 0.01)"));
+        }
+        match (self.mode, self.epsilon, self.noise_multiplier) {
+            (PrivacyMode::None, None, None) => Ok(()),
+            (PrivacyMode::None, ..) => Err(SpecError::new(
+                "privacy.mode",
+                "mode \"none\" has no noise: remove epsilon and noise_multiplier",
+            )),
+            (PrivacyMode::Record, Some(e), None) if positive(e) => self.validate_statistics(),
+            (PrivacyMode::Record, None, Some(z)) if positive(z) => self.validate_statistics(),
+            _ => Err(SpecError::new(
+                "privacy",
+                "give exactly one of epsilon and noise_multiplier, positive",
+            )),
+        }
+    }
+
+    fn validate_statistics(&self) -> Result<(), SpecError> {
+        if self.statistics_noise_multiplier.is_finite() && self.statistics_noise_multiplier > 0.0 {
+            return Ok(());
+        }
+        Err(SpecError::new("privacy.statistics_noise_multiplier", "must be finite and positive"))
+    }
+}
+
+impl SecureAggregationSpec {
+    fn validate(&self) -> Result<(), SpecError> {
+        if !(0.0..0.5).contains(&self.corrupt_fraction) {
+            return Err(SpecError::new("secure_aggregation.corrupt_fraction", "in [0, 0.5)"));
+        }
+        if !(0.0..1.0).contains(&self.dropout_fraction) {
+            return Err(SpecError::new("secure_aggregation.dropout_fraction", "in [0, 1)"));
+        }
+        if self.max_attempts == 0 || self.max_attempts > 16 {
+            return Err(SpecError::new("secure_aggregation.max_attempts", "between 1 and 16"));
+        }
+        if self.spare_attempts > 100_000 {
+            return Err(SpecError::new("secure_aggregation.spare_attempts", "at most 100,000"));
+        }
+        Ok(())
+    }
+}
+
+fn check_name(field: &str, name: &str) -> Result<(), SpecError> {
+    let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(ok) {
+        let problem = format!("{name:?} must be 1 to 63 characters of a-z, 0-9 and -");
+        return Err(SpecError::new(field, problem));
+    }
+    Ok(())
+}

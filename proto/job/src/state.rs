@@ -1,0 +1,214 @@
+//! The shared state of a job and the deterministic server step.
+//!
+//! Every node and the aggregator hold this state and compute the next one from the published sum.
+//! Only `+ - * / sqrt` on IEEE floats in a fixed order, no fused multiply-add, no libm: the state is
+//! bit-equal on every processor, and its hash is what the result quorum signs.
+
+use tributary_secagg::Digest;
+
+use crate::layout::ParameterLayout;
+use crate::spec::TrainingSpec;
+
+/// Model, optimiser and normalisation after `completed` secure rounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelState {
+    /// Secure rounds applied so far (the statistics round counts as one).
+    pub completed: u32,
+    /// Flat parameters, see [`ParameterLayout`].
+    pub parameters: Vec<f32>,
+    /// Momentum buffer, same length.
+    pub momentum: Vec<f32>,
+    /// Means and scales of the numeric features; identity before the statistics round.
+    pub normalisation: Normalisation,
+}
+
+/// Standardisation of numeric features, in units of the scaled cell `u` in `[-1, 1]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalisation {
+    /// Mean of `u` per numeric feature.
+    pub mean: Vec<f32>,
+    /// One over the standard deviation of `u` per numeric feature.
+    pub inverse_sd: Vec<f32>,
+}
+
+/// Why stored or received state bytes are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("model state: {0}")]
+pub struct StateError(pub String);
+
+const MAGIC: &[u8; 8] = b"TRBSTAT1";
+
+impl Normalisation {
+    /// Leaves `u` as it is.
+    pub fn identity(features: usize) -> Self {
+        Self { mean: vec![0.0; features], inverse_sd: vec![1.0; features] }
+    }
+
+    /// From noisy sums `[count, sum u, sum u^2]` per feature. Noise may make the raw moments
+    /// impossible, so means are clamped to `[-1, 1]` and variances to `[1e-4, 1]`.
+    pub fn from_sums(sums: &[f64]) -> Self {
+        let (mut mean, mut inverse_sd) = (Vec::new(), Vec::new());
+        for moments in sums.chunks_exact(3) {
+            let count = moments[0].max(1.0);
+            let m = (moments[1] / count).clamp(-1.0, 1.0);
+            let variance = (moments[2] / count - m * m).clamp(1e-4, 1.0);
+            mean.push(m as f32);
+            inverse_sd.push((1.0 / variance.sqrt()) as f32);
+        }
+        Self { mean, inverse_sd }
+    }
+}
+
+impl ModelState {
+    /// The state every party starts from.
+    pub fn initial(layout: &ParameterLayout, numeric_features: usize, seed: u64) -> Self {
+        Self {
+            completed: 0,
+            parameters: layout.initial_parameters(seed),
+            momentum: vec![0.0; layout.total()],
+            normalisation: Normalisation::identity(numeric_features),
+        }
+    }
+
+    /// Applies the statistics round: `sums` are integers in units of `1/scale`.
+    pub fn apply_statistics(&mut self, sums: &[i64], scale: f64) {
+        let values: Vec<f64> = sums.iter().map(|v| *v as f64 / scale).collect();
+        self.normalisation = Normalisation::from_sums(&values);
+        self.completed += 1;
+    }
+
+    /// Applies one training round: heavy-ball SGD on `sum / (scale * batch)`.
+    ///
+    /// `batch` is the public constant B = sum of q N_i; `training_round` counts from 0.
+    pub fn apply_training(
+        &mut self,
+        training: &TrainingSpec,
+        training_round: u32,
+        sums: &[i64],
+        scale: f64,
+        batch: f64,
+    ) {
+        let rate = training.learning_rate_at(training_round);
+        let divisor = scale * batch;
+        for ((p, m), v) in self.parameters.iter_mut().zip(&mut self.momentum).zip(sums) {
+            let gradient = (*v as f64 / divisor) as f32;
+            *m = training.momentum * *m + gradient;
+            *p -= rate * *m;
+        }
+        self.completed += 1;
+    }
+
+    /// Hash over everything a next round depends on.
+    pub fn hash(&self) -> Digest {
+        tributary_secagg::hash("tributary/state/v1", &[&self.encode()])
+    }
+
+    /// Canonical bytes, little endian.
+    pub fn encode(&self) -> Vec<u8> {
+        let n = &self.normalisation;
+        let floats = self.parameters.len() * 2 + n.mean.len() * 2;
+        let mut out = Vec::with_capacity(8 + 12 + floats * 4);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&self.completed.to_le_bytes());
+        out.extend_from_slice(&(self.parameters.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(n.mean.len() as u32).to_le_bytes());
+        for slice in [&self.parameters, &self.momentum, &n.mean, &n.inverse_sd] {
+            for v in slice {
+                out.extend_from_slice(&v.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads canonical bytes of a state with `parameters` parameters and `features` numeric
+    /// features; anything else is refused.
+    pub fn decode(bytes: &[u8], parameters: usize, features: usize) -> Result<Self, StateError> {
+        let expected = 20 + (parameters * 2 + features * 2) * 4;
+        if bytes.len() != expected {
+            return Err(StateError(format!("{} bytes, expected {expected}", bytes.len())));
+        }
+        let (header, body) = bytes.split_at(20);
+        let word = |i: usize| {
+            let mut w = [0; 4];
+            w.copy_from_slice(&header[8 + i * 4..12 + i * 4]);
+            u32::from_le_bytes(w)
+        };
+        if &header[..8] != MAGIC {
+            return Err(StateError("unknown format".into()));
+        }
+        if word(1) as usize != parameters || word(2) as usize != features {
+            return Err(StateError("another model's shape".into()));
+        }
+        let mut floats =
+            body.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+        let mut take = |n: usize| -> Vec<f32> { floats.by_ref().take(n).collect() };
+        Ok(Self {
+            completed: word(0),
+            parameters: take(parameters),
+            momentum: take(parameters),
+            normalisation: Normalisation { mean: take(features), inverse_sd: take(features) },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::ModelSpec;
+
+    fn state() -> ModelState {
+        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![3] }, 2);
+        ModelState::initial(&layout, 2, 1)
+    }
+
+    #[test]
+    fn bytes_round_trip_and_foreign_bytes_are_refused() {
+        let state = state();
+        let bytes = state.encode();
+        let d = state.parameters.len();
+        assert_eq!(ModelState::decode(&bytes, d, 2).unwrap(), state);
+        assert!(ModelState::decode(&bytes[1..], d, 2).is_err());
+        assert!(ModelState::decode(&bytes, d + 1, 2).is_err());
+        let mut other = bytes.clone();
+        other[0] ^= 1;
+        assert!(ModelState::decode(&other, d, 2).is_err());
+    }
+
+    #[test]
+    fn a_training_step_is_heavy_ball_sgd() {
+        let training = TrainingSpec {
+            rounds: 2,
+            learning_rate: 0.5,
+            final_learning_rate: None,
+            momentum: 0.5,
+            seed: 0,
+        };
+        let mut s = state();
+        let before = s.parameters[0];
+        let sums = vec![200; s.parameters.len()];
+        s.apply_training(&training, 0, &sums, 10.0, 10.0);
+        assert_eq!(s.parameters[0], before - 0.5 * 2.0);
+        let after_one = s.parameters[0];
+        s.apply_training(&training, 1, &sums, 10.0, 10.0);
+        assert_eq!(s.parameters[0], after_one - 0.5 * 3.0);
+        assert_eq!(s.completed, 2);
+    }
+
+    #[test]
+    fn the_hash_covers_momentum_and_round() {
+        let a = state();
+        let mut b = a.clone();
+        b.momentum[0] = 1.0;
+        let mut c = a.clone();
+        c.completed = 1;
+        assert_ne!(a.hash(), b.hash());
+        assert_ne!(a.hash(), c.hash());
+    }
+
+    #[test]
+    fn impossible_noisy_moments_are_clamped() {
+        let n = Normalisation::from_sums(&[-5.0, 100.0, -3.0, 100.0, 0.0, 25.0]);
+        assert_eq!(n.mean, [1.0, 0.0]);
+        assert_eq!(n.inverse_sd, [100.0, 2.0]);
+    }
+}
