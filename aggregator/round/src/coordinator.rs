@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tributary_job::{Manifest, ModelState, Plan, PlanError};
 use tributary_ledger::Chain;
 use tributary_secagg::{
-    Digest, Fault, Identity, NodeIndex, NodeSet, ResultQc, ServerEpoch, ServerRound,
+    Digest, Fault, Identity, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch, ServerRound,
 };
 
 use crate::event::{Effect, Event, Now, Resume, Step, Timeouts};
@@ -20,7 +20,7 @@ mod keying;
 mod rounds;
 
 /// Coordinates one job.
-#[derive(Debug)]
+
 pub struct Coordinator {
     manifest: Manifest,
     plan: Plan,
@@ -47,7 +47,7 @@ struct Member {
     excluded: Option<String>,
 }
 
-#[derive(Debug)]
+
 enum Stage {
     /// Every agency must be there and accept by the deadline.
     Offering { deadline: u64 },
@@ -61,7 +61,7 @@ enum Stage {
     Ended { complete: bool, reason: String },
 }
 
-#[derive(Debug)]
+
 struct Attempt {
     round: ServerRound,
     attempt: u16,
@@ -138,9 +138,10 @@ impl Coordinator {
             let layout = &new.plan.layout;
             new.state = ModelState::decode(&state, layout.total(), new.plan.numeric_features)
                 .map_err(|e| stored(e.to_string()))?;
-            let qc = ResultQc::decode(&certificate).map_err(|e| stored(e.to_string()))?;
+            let limits = Limits::for_members(new.plan.roster.thresholds.n);
+            let qc = ResultQc::decode(&certificate, &limits).map_err(|e| stored(e.to_string()))?;
             qc.verify(&new.plan.roster).map_err(|e| stored(e.to_string()))?;
-            if qc.state_hash != new.state.hash() {
+            if qc.state_hash != new.state.hash(&new.plan.job) {
                 return Err(stored("the certificate is for another state".into()));
             }
             new.certificate = Some(qc);
@@ -333,11 +334,9 @@ impl Coordinator {
                 let text = format!("not every agency accepted in time; missing: {missing}");
                 self.end(now, false, text, effects);
             }
-            Stage::Keying { epoch, deadline } if late(*deadline) => {
-                let waiting = epoch.waiting_for();
-                let missing = self.names(&waiting).join(", ");
-                let text = format!("no agreement on keys in time; waited for: {missing}");
-                self.end(now, false, text, effects);
+            Stage::Keying { deadline, .. } if late(*deadline) => {
+                *deadline = now.millis + self.timeouts.step;
+                self.keying_deadline(now, effects);
             }
             Stage::Running(attempt) if late(attempt.deadline) => {
                 attempt.deadline = now.millis + self.timeouts.step;

@@ -78,12 +78,12 @@ impl Bridge {
                 Some((*node, self.state_chunks(*completed, state, certificate)))
             }
             Effect::Idle(node, text) => {
-                Some((*node, vec![ToNode::Idle { text: Text::lossy(text) }]))
+                Some((*node, vec![ToNode::Idle { text: Text::clipped(text) }]))
             }
             Effect::End { node, complete, reason } => {
                 let outcome =
                     if *complete { JobOutcome::Completed } else { JobOutcome::Stopped };
-                let text = Text::lossy(reason);
+                let text = Text::clipped(reason);
                 let end = JobEnd { job: self.job, outcome, text, certificate: None };
                 Some((*node, vec![ToNode::JobEnd(end)]))
             }

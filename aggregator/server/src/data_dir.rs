@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tributary_secagg::Identity;
 use tributary_store::SqliteStore;
-use tributary_transport::files;
+use tributary_transport::{CertificateAuthority, TrustDomain, files};
+
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 
@@ -37,8 +39,7 @@ impl DataDir {
             bail!("{} is an aggregator's data directory already; nothing was changed",
                 path.display());
         }
-        files::create_private_dir(path)
-            .with_context(|| format!("making {}", path.display()))?;
+        std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         Ok(dir)
     }
 
@@ -62,9 +63,9 @@ impl DataDir {
         self.0.join("ca-key.pem")
     }
 
-    /// The key that signs protocol messages, PKCS#8.
+    /// The key that signs protocol messages, PKCS#8 in hex.
     pub fn signing_key(&self) -> PathBuf {
-        self.0.join("signing-key.p8")
+        self.0.join("signing-key.hex")
     }
 
     /// The configuration.
@@ -80,9 +81,30 @@ impl DataDir {
     /// # Errors
     /// If the file is missing, readable by others or no key.
     pub fn identity(&self) -> anyhow::Result<Identity> {
-        let bytes = files::read_private(&self.signing_key())?;
-        Identity::from_pkcs8(&bytes)
-            .with_context(|| format!("signing key {}", self.signing_key().display()))
+        let path = self.signing_key();
+        let broken = || format!("signing key {}", path.display());
+        let text = files::read_secret(&path)?;
+        let bytes = Zeroizing::new(hex::decode(text.trim()).with_context(broken)?);
+        Identity::from_pkcs8(&bytes).with_context(broken)
+    }
+
+    /// Stores a new signing identity.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn save_identity(&self, identity: &Identity) -> anyhow::Result<()> {
+        let text = Zeroizing::new(hex::encode(&*identity.to_pkcs8()));
+        Ok(files::save(&self.signing_key(), text.as_bytes(), true)?)
+    }
+
+    /// The certificate authority.
+    ///
+    /// # Errors
+    /// If its files are missing, readable by others or malformed.
+    pub fn authority(&self) -> anyhow::Result<CertificateAuthority> {
+        let certificate = files::read_text(&self.ca_certificate())?;
+        let key = files::read_secret(&self.ca_key())?;
+        Ok(CertificateAuthority::from_pem(&certificate, &key, TrustDomain::default())?)
     }
 
     /// The state database.

@@ -171,7 +171,8 @@ impl<S: Store> Hub<S> {
 
     async fn arrived(&mut self, agency: &str) -> anyhow::Result<()> {
         let (Some(job), Some(session)) = (&self.job, self.sessions.get(agency)) else {
-            return self.gather().await;
+            // Without a job the next tick gathers.
+            return Ok(());
         };
         let Some(node) = job.coordinator.manifest().index_of(agency) else { return Ok(()) };
         let resume = job.bridge.resume(&session.hello);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{DpError, Epsilon, JobPrivacy, Release, ReleaseParameters};
+use tributary_dp::{DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters};
 use tributary_ledger::canonical_json;
 use tributary_secagg::{Digest, ParameterError, Roster, Thresholds, VerifyingKey};
 
@@ -282,15 +282,15 @@ fn releases(
             without_noise(operation, dimension, clip, rate, thresholds.n)
         };
         return Ok(Kinds {
-            statistics: (dimensions.statistics > 0).then(|| {
-                without(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0)
-            }),
+            statistics: (dimensions.statistics > 0)
+                .then(|| without(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0))
+                .transpose()?,
             training: without(
                 Operation::Training,
                 dimensions.training,
                 privacy.clip_norm,
                 privacy.sampling_rate,
-            ),
+            )?,
             privacy: None,
         });
     }
@@ -300,80 +300,39 @@ fn releases(
             Release::derive(&parameters(dimensions.statistics, statistics_clip, z, 1.0))
         })
         .transpose()?;
-    let shape = |z| parameters(dimensions.training, privacy.clip_norm, z, privacy.sampling_rate);
-    let z = match (privacy.noise_multiplier, privacy.epsilon) {
-        (Some(z), _) => z,
+    let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
+    let shape = |z| parameters(dimensions.training, clip, z, rate);
+    let job = match (privacy.noise_multiplier, privacy.epsilon) {
+        (Some(z), _) => JobPrivacy {
+            statistics,
+            training: Release::derive(&shape(z))?,
+            training_releases: attempts,
+            delta: privacy.delta,
+        },
         (None, Some(target)) => {
-            let job = |training| JobPrivacy {
-                statistics: statistics.clone(),
-                training,
-                training_releases: attempts,
-                delta: privacy.delta,
-            };
-            smallest_noise(target, |z| Ok(job(Release::derive(&shape(z))?).epsilon()?.epsilon))?
+            JobPrivacy::calibrate(target, privacy.delta, statistics, &shape(1.0), attempts)?
         }
         (None, None) => {
             return Err(PlanError::Size("privacy: epsilon or noise_multiplier is missing".into()));
         }
     };
-    let training = Release::derive(&shape(z))?;
-    let clip = privacy.clip_norm;
+    let kind = |operation, r: &Release| with_noise(operation, r.clone());
     Ok(Kinds {
-        statistics: statistics
-            .clone()
-            .map(|r| with_noise(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0, r)),
-        training: with_noise(
-            Operation::Training,
-            dimensions.training,
-            clip,
-            privacy.sampling_rate,
-            training.clone(),
-        ),
-        privacy: Some(JobPrivacy {
-            statistics,
-            training,
-            training_releases: attempts,
-            delta: privacy.delta,
-        }),
+        statistics: job.statistics.as_ref().map(|r| kind(Operation::Statistics, r)),
+        training: kind(Operation::Training, &job.training),
+        privacy: Some(job),
     })
 }
 
-/// Smallest noise multiplier, to three decimals and rounded up, that keeps epsilon within the
-/// target. The grid makes every party arrive at the same number.
-fn smallest_noise(
-    target: f64,
-    epsilon: impl Fn(f64) -> Result<f64, PlanError>,
-) -> Result<f64, PlanError> {
-    let z = |step: u32| f64::from(step) / 1000.0;
-    let (mut low, mut high) = (200u32, 1_000_000u32);
-    if epsilon(z(high))? > target {
-        return Err(PlanError::Size(format!(
-            "privacy.epsilon: {target} cannot be met even with noise multiplier {}; the statistics \
-             round alone may cost more, raise privacy.statistics_noise_multiplier",
-            z(high)
-        )));
-    }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if epsilon(z(middle))? <= target { high = middle } else { low = middle }
-    }
-    Ok(z(high))
-}
-
-fn with_noise(
-    operation: Operation,
-    dimension: usize,
-    clip_norm: f64,
-    sampling_rate: f64,
-    release: Release,
-) -> OperationPlan {
+fn with_noise(operation: Operation, release: Release) -> OperationPlan {
+    let p = &release.parameters;
     OperationPlan {
         operation,
-        vector_len: dimension as u32,
-        clip_norm,
+        vector_len: p.dimension as u32,
+        clip_norm: p.clip_norm,
         scale: release.scale,
         clamp: release.clamp,
-        sampling_rate,
+        sampling_rate: p.sampling_rate,
         release: Some(release),
     }
 }
@@ -384,14 +343,18 @@ fn without_noise(
     clip_norm: f64,
     sampling_rate: f64,
     cohort: u16,
-) -> OperationPlan {
-    OperationPlan {
+) -> Result<OperationPlan, PlanError> {
+    let plain = PlainRelease::derive(clip_norm, dimension, cohort)?;
+    Ok(OperationPlan {
         operation,
         vector_len: dimension as u32,
         clip_norm,
-        scale: 100.0 * (dimension as f64).sqrt() / clip_norm,
-        clamp: i64::from(i32::MAX / i32::from(cohort.max(1))) - 1,
+        scale: plain.scale,
+        clamp: plain.clamp,
         sampling_rate,
         release: None,
-    }
+    })
 }
+
+#[cfg(test)]
+mod tests;

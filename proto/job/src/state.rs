@@ -7,6 +7,7 @@
 use tributary_secagg::Digest;
 
 use crate::layout::ParameterLayout;
+use crate::manifest::JobHash;
 use crate::spec::TrainingSpec;
 
 /// Model, optimiser and normalisation after `completed` secure rounds.
@@ -98,9 +99,10 @@ impl ModelState {
         self.completed += 1;
     }
 
-    /// Hash over everything a next round depends on.
-    pub fn hash(&self) -> Digest {
-        tributary_secagg::hash("tributary/state/v1", &[&self.encode()])
+    /// Hash over everything a next round depends on. It covers the job: a certificate of one job is
+    /// no certificate of another, even between the same agencies with the same model.
+    pub fn hash(&self, job: &JobHash) -> Digest {
+        tributary_secagg::hash("tributary/state/v1", &[&job.0, &self.encode()])
     }
 
     /// Canonical bytes, little endian.
@@ -195,14 +197,15 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_covers_momentum_and_round() {
-        let a = state();
+    fn the_hash_covers_job_momentum_and_round() {
+        let (a, job) = (state(), JobHash([1; 32]));
         let mut b = a.clone();
         b.momentum[0] = 1.0;
         let mut c = a.clone();
         c.completed = 1;
-        assert_ne!(a.hash(), b.hash());
-        assert_ne!(a.hash(), c.hash());
+        assert_ne!(a.hash(&job), b.hash(&job));
+        assert_ne!(a.hash(&job), c.hash(&job));
+        assert_ne!(a.hash(&job), a.hash(&JobHash([2; 32])));
     }
 
     #[test]

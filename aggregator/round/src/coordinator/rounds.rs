@@ -1,8 +1,8 @@
 //! Secure rounds: choosing the cohort, carrying out the protocol's outputs, certifying the result.
 
 use tributary_secagg::{
-    Abort, Limits, NodeIndex, NodeMessage, NodeSet, ResultQc, RoundView, ServerMessage,
-    ServerOutput, ServerRound,
+    Abort, Digest, Fault, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc, RoundView, ServerMessage,
+    ServerOutput, ServerPhase, ServerRound,
 };
 
 use super::{Attempt, Coordinator, Stage};
@@ -39,9 +39,9 @@ impl Coordinator {
             attempt,
             operation: operation.operation.code(),
             vector_len: operation.vector_len,
-            state_hash: self.state.hash(),
+            state_hash: self.state.hash(&self.plan.job),
             params_hash,
-            previous: self.certificate.as_ref().map(ResultQc::digest).unwrap_or_default(),
+            previous: self.certificate.as_ref().map_or(Digest::ZERO, ResultQc::digest),
         };
         let opened = ServerRound::open(
             self.plan.roster.clone(),
@@ -80,13 +80,17 @@ impl Coordinator {
     ) {
         let Stage::Running(attempt) = &mut self.stage else { return };
         attempt.bytes_up += frame.len() as u64;
-        let limits = Limits::for_roster(&self.plan.roster);
+        let limits = Limits::for_members(self.plan.roster.thresholds.n);
         let message = match NodeMessage::decode(frame, &limits) {
             Ok(message) => message,
-            Err(error) => return self.fault(now, node, &error.by_node(node), effects),
+            Err(error) => {
+                let what = format!("sent a frame that cannot be read: {error}");
+                let fault = Fault::PeerMisbehaved { who: Party::Node(node), what };
+                return self.fault(now, node, &fault, effects);
+            }
         };
         // A frame of an attempt that is over is late, not wrong.
-        if message.ctx().is_some_and(|ctx| ctx != attempt.round.ctx()) {
+        if message.context() != attempt.round.ctx() {
             return;
         }
         // Whoever uploads is alive: slow links are not cut off by a fixed limit.
@@ -95,6 +99,7 @@ impl Coordinator {
         }
         match attempt.round.handle(node, message) {
             Ok(outputs) => self.round_outputs(now, outputs, effects),
+            Err(Fault::Stale { .. }) => {}
             Err(fault) => self.fault(now, node, &fault, effects),
         }
     }
@@ -106,7 +111,11 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         self.renew_deadline(now);
-        for output in outputs {
+        // What ends the attempt comes last: a node must hear the end before the next beginning.
+        let ends =
+            |o: &ServerOutput| matches!(o, ServerOutput::Certified(_) | ServerOutput::Aborted(_));
+        let (last, first): (Vec<_>, Vec<_>) = outputs.into_iter().partition(ends);
+        for output in first.into_iter().chain(last) {
             match output {
                 ServerOutput::Send(node, message) => self.send(node, &message, effects),
                 ServerOutput::Opened { sum, .. } => self.opened(now, sum, effects),
@@ -132,10 +141,9 @@ impl Coordinator {
     fn renew_deadline(&mut self, now: Now) {
         let timeouts = self.timeouts;
         if let Stage::Running(attempt) = &mut self.stage {
-            let time = if attempt.round.phase().includes_training() {
-                timeouts.train
-            } else {
-                timeouts.step
+            let time = match attempt.round.phase() {
+                ServerPhase::Training | ServerPhase::Uploading => timeouts.train,
+                _ => timeouts.step,
             };
             attempt.deadline = now.millis + time;
         }
@@ -147,7 +155,7 @@ impl Coordinator {
         match self.plan.apply(&self.manifest, &self.state, &signed) {
             Ok(next) => {
                 let Stage::Running(attempt) = &mut self.stage else { return };
-                let hash = next.hash();
+                let hash = next.hash(&self.plan.job);
                 attempt.opened = Some((sum, next));
                 let outputs = attempt.round.provide_state(hash);
                 self.round_outputs(now, outputs, effects);
@@ -172,7 +180,7 @@ impl Coordinator {
             cohort: self.names(&attempt.cohort),
             survivors: self.names(&survivors),
             dropped: dropped.map(|n| self.name(n)).collect(),
-            ctx: qc.ctx.to_string(),
+            ctx: qc.context.to_string(),
             sum_root: qc.sum_root.to_string(),
             state_hash: qc.state_hash.to_string(),
             certificate: hex::encode(&certificate),

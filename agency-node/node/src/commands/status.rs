@@ -1,0 +1,58 @@
+//! `agency-node status` and `check-config`.
+
+use crate::book::Book;
+use crate::data_dir::DataDir;
+
+/// Shows identity, datasets and the job in progress.
+pub(super) async fn status(dir: &DataDir, json: bool) -> anyhow::Result<()> {
+    let config = dir.config()?;
+    let storage = dir.storage().await?;
+    let book = Book::replay(&storage.book().await?)?;
+    let datasets = storage.datasets().await?;
+    let key = dir.identity()?.verifying_key();
+    let job = storage.open_job().await?;
+    let job = job.as_ref().map(|j| tributary_job::Manifest::from_canonical(&j.manifest));
+    let job = job.transpose()?;
+    if json {
+        let data: Vec<_> = datasets
+            .iter()
+            .map(|d| {
+                serde_json::json!({"name": d.name, "declared_records": d.declared_records,
+                    "budget": book.status(&d.name)})
+            })
+            .collect();
+        let status = serde_json::json!({
+            "agency": config.agency, "aggregator": config.aggregator,
+            "signing_key": key.to_string(), "datasets": data,
+            "job": job.map(|j| j.spec.name),
+        });
+        println!("{status}");
+        return Ok(());
+    }
+    println!("agency {} at {}", config.agency, config.aggregator);
+    println!("signing key {}", key.fingerprint());
+    let pinned = tributary_secagg::VerifyingKey::from_hex(&config.aggregator_key)?;
+    println!("aggregator's signing key {}", pinned.fingerprint());
+    for d in &datasets {
+        let spent = book.status(&d.name).map_or(0.0, |s| s.committed);
+        println!("dataset {}: {} records declared, epsilon {spent:.3} committed", d.name,
+            d.declared_records);
+    }
+    match job {
+        Some(job) => println!("in job {}: {}", job.spec.name, job.spec.description),
+        None => println!("in no job"),
+    }
+    Ok(())
+}
+
+/// Reads everything that `serve` will need.
+pub(super) async fn check(dir: &DataDir) -> anyhow::Result<()> {
+    let config = dir.config()?;
+    dir.policy(&config)?;
+    dir.identity()?;
+    dir.credentials()?;
+    let storage = dir.storage().await?;
+    Book::replay(&storage.book().await?)?;
+    println!("{} is valid", dir.config_file().display());
+    Ok(())
+}

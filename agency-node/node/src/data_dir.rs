@@ -1,0 +1,151 @@
+//! A node's data directory: credentials, signing key, state database, configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tributary_dp::SecretRng;
+use tributary_secagg::{Identity, VerifyingKey};
+use tributary_training::Dataset;
+use tributary_transport::{NodeCredentials, files};
+
+use zeroize::Zeroizing;
+
+use crate::config::{Config, TrainerKind};
+use crate::engine::{DatasetSource, Setup};
+use crate::policy::Policy;
+use crate::storage::{DatasetRow, Storage};
+
+/// Where everything lies.
+#[derive(Debug, Clone)]
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// A directory that `agency-node enrol` has made.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let dir = Self(path.to_owned());
+        if !dir.config_file().exists() {
+            bail!(
+                "{} is no node's data directory; make one with `agency-node enrol`",
+                path.display()
+            );
+        }
+        Ok(dir)
+    }
+
+    /// A directory for a new node; refuses one that is enrolled.
+    ///
+    /// # Errors
+    /// If it is in use or cannot be made.
+    pub fn create(path: &Path) -> anyhow::Result<Self> {
+        let dir = Self(path.to_owned());
+        if dir.config_file().exists() {
+            bail!("{} is enrolled already; nothing was changed", path.display());
+        }
+        std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+        Ok(dir)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `node.toml`.
+    pub fn config_file(&self) -> PathBuf {
+        self.0.join(crate::config::FILE)
+    }
+
+    /// The key that signs protocol messages, PKCS#8 in hex.
+    pub fn signing_key(&self) -> PathBuf {
+        self.0.join("signing-key.hex")
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn config(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.0)?)
+    }
+
+    /// The policy that the configuration names.
+    ///
+    /// # Errors
+    /// As [`Policy::load`].
+    pub fn policy(&self, config: &Config) -> anyhow::Result<Policy> {
+        Ok(Policy::load(&self.0.join(&config.policy))?)
+    }
+
+    /// The signing identity.
+    ///
+    /// # Errors
+    /// If the file is missing, readable by others or no key.
+    pub fn identity(&self) -> anyhow::Result<Identity> {
+        let path = self.signing_key();
+        let broken = || format!("signing key {}", path.display());
+        let text = files::read_secret(&path)?;
+        let bytes = Zeroizing::new(hex::decode(text.trim()).with_context(broken)?);
+        Identity::from_pkcs8(&bytes).with_context(broken)
+    }
+
+    /// Stores a new signing identity.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn save_identity(&self, identity: &Identity) -> anyhow::Result<()> {
+        let text = Zeroizing::new(hex::encode(&*identity.to_pkcs8()));
+        Ok(files::save(&self.signing_key(), text.as_bytes(), true)?)
+    }
+
+    /// Certificates and key of the connection.
+    ///
+    /// # Errors
+    /// If a file is missing, readable by others or malformed.
+    pub fn credentials(&self) -> anyhow::Result<NodeCredentials> {
+        Ok(NodeCredentials::load(&self.0)?)
+    }
+
+    /// The state database.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub async fn storage(&self) -> anyhow::Result<Storage> {
+        Storage::open(&self.0)
+            .await
+            .with_context(|| format!("opening the state of {}", self.0.display()))
+    }
+
+    /// What the engine is given.
+    ///
+    /// # Errors
+    /// If key, policy or configuration cannot be used.
+    pub fn setup(
+        &self,
+        config: &Config,
+        trainer: TrainerKind,
+        datasets: &[DatasetRow],
+    ) -> anyhow::Result<Setup> {
+        Ok(Setup {
+            agency: config.agency.clone(),
+            identity: Arc::new(self.identity()?),
+            aggregator: VerifyingKey::from_hex(&config.aggregator_key)?,
+            policy: self.policy(config)?,
+            datasets: datasets.iter().map(source).collect::<BTreeMap<_, _>>(),
+            trainers: crate::trainers::factory(trainer),
+            randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
+        })
+    }
+}
+
+fn source(row: &DatasetRow) -> (String, DatasetSource) {
+    let path = PathBuf::from(&row.path);
+    let load = Box::new(move |spec: &_| {
+        Dataset::load_csv(&path, spec).map_err(|e| format!("{}: {e}", path.display()))
+    });
+    (row.name.clone(), DatasetSource { declared_records: row.declared_records, load })
+}

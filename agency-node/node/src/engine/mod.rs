@@ -1,0 +1,275 @@
+//! What a node does with each frame of the aggregator: check, train, charge, send.
+//!
+//! No socket, file, database or clock in here: frames and time go in; things to persist and frames
+//! to send come out, in the order in which the driver must carry them out. The daemon and the
+//! simulator drive the same engine.
+//!
+//! A round's secrets live in memory only. After a crash the running attempt is lost, never
+//! repeated: its number was marked as used durably before the first message of it left.
+
+mod epoch;
+mod job;
+mod offer;
+mod round;
+mod transfer;
+mod vector;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tributary_dp::SecretRng;
+use tributary_job::spec::{DataSpec, ModelSpec};
+use tributary_ledger::Entry;
+use tributary_secagg::{Identity, ServerMessage, VerifyingKey};
+use tributary_training::{Dataset, Trainer};
+use tributary_wire::names::DatasetName;
+use tributary_wire::session::{
+    self, FromNode, Hello, JobReply, Report, ReportCode, Resume, Secagg, ToNode,
+};
+use tributary_wire::{PROTOCOL_VERSION, Text};
+
+use crate::book::Book;
+use crate::policy::Policy;
+
+pub use job::ActiveJob;
+
+/// Everything the engine is given once.
+pub struct Setup {
+    /// This agency's name.
+    pub agency: String,
+    /// Key that signs protocol messages.
+    pub identity: Arc<Identity>,
+    /// The aggregator's key, pinned at enrolment.
+    pub aggregator: VerifyingKey,
+    /// What may run here.
+    pub policy: Policy,
+    /// Registered datasets.
+    pub datasets: BTreeMap<String, DatasetSource>,
+    /// Makes a trainer for a model over so many inputs.
+    pub trainers: TrainerFactory,
+    /// Makes a source of secret randomness.
+    pub randomness: Box<dyn Fn() -> Result<SecretRng, String> + Send>,
+}
+
+/// Makes a trainer for a model over so many inputs.
+pub type TrainerFactory = Box<dyn Fn(&ModelSpec, usize) -> Result<Box<dyn Trainer>, String> + Send>;
+
+/// A registered dataset.
+pub struct DatasetSource {
+    /// The public constant N_i.
+    pub declared_records: u64,
+    /// Reads the rows as a job wants them. The error text stays at the agency.
+    pub load: Box<dyn Fn(&DataSpec) -> Result<Dataset, String> + Send>,
+}
+
+/// The engine.
+pub struct Engine {
+    setup: Setup,
+    book: Book,
+    job: Option<Box<ActiveJob>>,
+}
+
+/// Time as the driver sees it, RFC 3339 in UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Now(pub String);
+
+/// What the driver must do, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Make durable before anything that follows.
+    Persist(Record),
+    /// Send to the aggregator.
+    Send(FromNode),
+    /// A line for the local log; may hold what must not leave.
+    Note(String),
+}
+
+/// What must survive a crash.
+#[derive(Debug)]
+pub enum Record {
+    /// An entry of the budget book.
+    Book(Entry),
+    /// The job this node is in: its hash in hex and the manifest.
+    Job {
+        /// The job's hash, hex.
+        job: String,
+        /// Canonical manifest.
+        manifest: String,
+    },
+    /// The epoch's keys and the newest attempt that is used up. Secret.
+    Epoch {
+        /// The job's hash, hex.
+        job: String,
+        /// The keys.
+        secret: Secret,
+    },
+    /// A certified state.
+    State {
+        /// The job's hash, hex.
+        job: String,
+        /// Canonical bytes.
+        state: Vec<u8>,
+        /// The result quorum's certificate.
+        certificate: Vec<u8>,
+    },
+    /// The job is over.
+    Ended {
+        /// The job's hash, hex.
+        job: String,
+        /// How it ended, in words.
+        outcome: String,
+    },
+}
+
+/// Bytes of secret keys on their way to the state database: wiped when dropped, never printed.
+pub struct Secret(pub zeroize::Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(<redacted>)")
+    }
+}
+
+/// What was persisted of a job, to go on with it.
+pub struct StoredJob {
+    /// Canonical manifest.
+    pub manifest: String,
+    /// Secret bytes of the epoch.
+    pub epoch: Option<Vec<u8>>,
+    /// State and certificate.
+    pub state: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A job that cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+#[error("the job in progress cannot be resumed: {0}")]
+pub struct ResumeError(pub String);
+
+impl Engine {
+    /// An engine without a job.
+    pub fn new(setup: Setup, book: Book) -> Self {
+        Self { setup, book, job: None }
+    }
+
+    /// Takes up the job that was in progress.
+    ///
+    /// # Errors
+    /// If what was stored does not belong together or the dataset cannot be read any more.
+    pub fn resume(&mut self, stored: &StoredJob) -> Result<(), ResumeError> {
+        self.job = Some(Box::new(ActiveJob::restore(&self.setup, stored).map_err(ResumeError)?));
+        Ok(())
+    }
+
+    /// The budget book.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The job in progress.
+    pub fn job(&self) -> Option<&ActiveJob> {
+        self.job.as_deref()
+    }
+
+    /// The first frame of every session. The running attempt of an earlier session is dropped: the
+    /// aggregator counted this node out when the session broke.
+    pub fn hello(&mut self, software_version: &str) -> FromNode {
+        if let Some(job) = &mut self.job {
+            job.abandon_round();
+        }
+        let datasets = self.setup.datasets.iter().filter_map(|(name, source)| {
+            let name = DatasetName::new(name.as_str()).ok()?;
+            Some(session::Dataset { name, declared_records: source.declared_records })
+        });
+        FromNode::Hello(Hello {
+            protocol_version: PROTOCOL_VERSION,
+            software_version: Text::clipped(software_version),
+            datasets: datasets.collect(),
+            resume: self.job.as_ref().map(|job| Resume {
+                job: job.hash(),
+                next_round: job.state().completed,
+                epoch: job.epoch_number(),
+            }),
+        })
+    }
+
+    /// Takes a frame.
+    pub fn handle(&mut self, now: &Now, frame: ToNode) -> Vec<Output> {
+        let mut out = Vec::new();
+        match frame {
+            ToNode::Welcome(welcome) => out.push(Output::Note(format!(
+                "session with the aggregator is open (its version {})",
+                welcome.software_version
+            ))),
+            ToNode::Refused(refused) => out.push(Output::Note(format!(
+                "the aggregator ended the session: {}: {}",
+                refused.code, refused.text
+            ))),
+            ToNode::Idle { text } => out.push(Output::Note(format!("sitting out: {text}"))),
+            ToNode::JobOffer(offer) => self.offered(now, &offer, &mut out),
+            ToNode::Secagg(frame) => self.secagg(now, &frame, &mut out),
+            ToNode::StateChunk(chunk) => self.with_job(chunk.job, &mut out, |job, out| {
+                job.state_chunk(&chunk, out);
+            }),
+            ToNode::JobEnd(end) => self.ended(now, &end, &mut out),
+        }
+        out
+    }
+
+    fn secagg(&mut self, now: &Now, frame: &Secagg, out: &mut Vec<Output>) {
+        let Some(job) = self.job.as_mut().filter(|j| j.hash() == frame.job) else {
+            out.push(Output::Note("a frame for a job this node is not in; ignored".into()));
+            return;
+        };
+        let message = match ServerMessage::decode(&frame.frame, &job.limits()) {
+            Ok(message) => message,
+            Err(error) => {
+                let text = format!("a frame that cannot be read: {error}");
+                job.report(ReportCode::ProtocolFault, &text, out);
+                return;
+            }
+        };
+        match message {
+            ServerMessage::EpochStart(_)
+            | ServerMessage::EpochHellos(_)
+            | ServerMessage::EpochKems(_) => job.epoch_message(&self.setup, message, out),
+            ServerMessage::RoundStart(start) => job.start_round(&self.setup, start, out),
+            message => job.round_message(now, &self.setup, &mut self.book, message, out),
+        }
+    }
+
+    fn ended(&mut self, now: &Now, end: &session::JobEnd, out: &mut Vec<Output>) {
+        let Some(job) = self.job.as_ref().filter(|j| j.hash() == end.job) else { return };
+        let (hex, dataset) = (job.hex(), job.manifest().spec.dataset.clone());
+        match self.book.close(&dataset, &hex, &now.0, &self.setup.identity) {
+            Ok(Some(entry)) => out.push(Output::Persist(Record::Book(entry))),
+            Ok(None) => {}
+            Err(error) => out.push(Output::Note(error.to_string())),
+        }
+        let outcome = format!("{}: {}", end.outcome, end.text);
+        out.push(Output::Note(format!("job {} is over: {outcome}", job.manifest().spec.name)));
+        out.push(Output::Persist(Record::Ended { job: hex, outcome }));
+        self.job = None;
+    }
+
+    fn with_job(
+        &mut self,
+        hash: [u8; 32],
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut ActiveJob, &mut Vec<Output>),
+    ) {
+        if let Some(job) = self.job.as_mut().filter(|j| j.hash() == hash) {
+            act(job, out);
+        }
+    }
+}
+
+/// A reply to an offer.
+fn reply(job: [u8; 32], answer: session::JobAnswer) -> Output {
+    Output::Send(FromNode::JobReply(JobReply { job, answer }))
+}
+
+/// A report with public numbers only; the local text goes to the log.
+fn report(job: [u8; 32], round: u32, attempt: u16, code: ReportCode) -> Output {
+    let text = Text::clipped("");
+    Output::Send(FromNode::Report(Report { job, round, attempt, code, text }))
+}

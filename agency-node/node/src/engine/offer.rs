@@ -1,0 +1,94 @@
+//! A job offer: every check before anything is loaded, reserved or answered.
+
+use tributary_job::{Manifest, Plan};
+use tributary_wire::Text;
+use tributary_wire::session::{JobAnswer, JobOffer, RefusalCode};
+
+use super::job::ActiveJob;
+use super::{Engine, Now, Output, Record, reply};
+use crate::policy::Refusal;
+
+/// Label under which the aggregator signs offers.
+pub const OFFER_LABEL: &str = "tributary/offer/v1";
+
+impl Engine {
+    pub(super) fn offered(&mut self, now: &Now, offer: &JobOffer, out: &mut Vec<Output>) {
+        let (hash, manifest, plan) = match self.read_offer(offer) {
+            Ok(read) => read,
+            Err((hash, refusal)) => return refuse(hash, &refusal, out),
+        };
+        if let Some(job) = &self.job {
+            if job.hash() == hash {
+                out.push(reply(hash, JobAnswer::Accepted));
+            } else {
+                let text = format!("in job {}", job.manifest().spec.name);
+                refuse(hash, &Refusal::new(RefusalCode::Busy, text), out);
+            }
+            return;
+        }
+        match self.take_up(now, manifest, plan, out) {
+            Ok(job) => {
+                let spec = &job.manifest().spec;
+                out.push(Output::Note(format!("accepted job {}: {}", spec.name, spec.description)));
+                out.push(reply(hash, JobAnswer::Accepted));
+                self.job = Some(Box::new(job));
+            }
+            Err(refusal) => refuse(hash, &refusal, out),
+        }
+    }
+
+    fn read_offer(
+        &self,
+        offer: &JobOffer,
+    ) -> Result<([u8; 32], Manifest, Plan), ([u8; 32], Refusal)> {
+        let digest = tributary_secagg::hash("tributary/job/v1", &[&offer.manifest]);
+        let refusal = |code, text: String| (digest.0, Refusal::new(code, text));
+        let signed = tributary_secagg::hash(OFFER_LABEL, &[&offer.manifest]);
+        self.setup.aggregator.verify(&signed.0, &offer.signature).map_err(|_| {
+            refusal(RefusalCode::BadSignature, "not signed by the pinned aggregator key".into())
+        })?;
+        let bad = |text: String| refusal(RefusalCode::BadManifest, text);
+        let text = std::str::from_utf8(&offer.manifest).map_err(|e| bad(e.to_string()))?;
+        let manifest = Manifest::from_canonical(text).map_err(|e| bad(e.to_string()))?;
+        let plan = Plan::derive(&manifest).map_err(|e| bad(e.to_string()))?;
+        if plan.roster.aggregator != self.setup.aggregator {
+            return Err(bad("names another aggregator key than the pinned one".into()));
+        }
+        Ok((digest.0, manifest, plan))
+    }
+
+    fn take_up(
+        &mut self,
+        now: &Now,
+        manifest: Manifest,
+        plan: Plan,
+        out: &mut Vec<Output>,
+    ) -> Result<ActiveJob, Refusal> {
+        self.setup.policy.check(&manifest, &plan)?;
+        let text = manifest.to_canonical();
+        let text = text.map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
+        let dataset = manifest.spec.dataset.clone();
+        let job = ActiveJob::prepare(&self.setup, manifest, plan)?;
+        if let Some(privacy) = &job.plan().privacy {
+            let curve = privacy
+                .rdp()
+                .map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
+            let entry = self
+                .book
+                .reserve(&dataset, &job.hex(), &curve, &now.0, &self.setup.identity)
+                .map_err(|e| {
+                    out.push(Output::Note(e.to_string()));
+                    Refusal::new(RefusalCode::BudgetSpent, "see the node's log".to_owned())
+                })?;
+            out.push(Output::Persist(Record::Book(entry)));
+        }
+        out.push(Output::Persist(Record::Job { job: job.hex(), manifest: text }));
+        Ok(job)
+    }
+}
+
+fn refuse(hash: [u8; 32], refusal: &Refusal, out: &mut Vec<Output>) {
+    out.push(Output::Note(format!("refused a job: {refusal}")));
+    let text = Text::clipped(&refusal.text);
+    out.push(reply(hash, JobAnswer::Refused { code: refusal.code, text }));
+}

@@ -1,0 +1,251 @@
+//! One secure round at a node: commit, train, charge, upload, acknowledge, reveal, recompute.
+
+use tributary_job::{ModelState, Operation, OperationPlan};
+use tributary_secagg::{
+    Digest, Fault, NodeOutput, NodeRound, ResultQc, RoundStart, RoundView, ServerMessage,
+};
+use tributary_wire::session::ReportCode;
+
+use super::epoch::Keys;
+use super::job::ActiveJob;
+use super::{Now, Output, Record, Secret, Setup, vector};
+use crate::book::{Book, ChargeEntry};
+
+/// The running attempt.
+pub(super) struct Running {
+    machine: NodeRound,
+    round: u32,
+    attempt: u16,
+    operation: OperationPlan,
+    /// The state after this round, until a result quorum has signed it.
+    provisional: Option<ModelState>,
+}
+
+/// Why an attempt ends here: a code for the aggregator, words for the log.
+struct GiveUp(ReportCode, String);
+
+impl From<Fault> for GiveUp {
+    fn from(fault: Fault) -> Self {
+        Self(ReportCode::ProtocolFault, fault.to_string())
+    }
+}
+
+impl Running {
+    pub(super) fn phase(&self) -> String {
+        format!("round {}, attempt {}: {}", self.round, self.attempt, self.machine.phase())
+    }
+
+    pub(super) fn number(&self) -> (u32, u16) {
+        (self.round, self.attempt)
+    }
+}
+
+impl ActiveJob {
+    pub(super) fn start_round(&mut self, setup: &Setup, start: RoundStart, out: &mut Vec<Output>) {
+        self.running = None;
+        if let Err(GiveUp(code, text)) = self.open_round(setup, start, out) {
+            self.report(code, &text, out);
+        }
+    }
+
+    fn open_round(
+        &mut self,
+        setup: &Setup,
+        start: RoundStart,
+        out: &mut Vec<Output>,
+    ) -> Result<(), GiveUp> {
+        let round = self.state.completed;
+        if start.view.round > round {
+            let text = format!("asked for round {}, this node is at {round}", start.view.round);
+            return Err(GiveUp(ReportCode::StateMissing, text));
+        }
+        let Some(operation) = self.plan().operation(round).cloned() else {
+            return Err(GiveUp(ReportCode::StateMismatch, "no round is left in the plan".into()));
+        };
+        let attempt = start.view.attempt;
+        let view = RoundView {
+            round,
+            attempt,
+            operation: operation.operation.code(),
+            vector_len: operation.vector_len,
+            state_hash: self.state.hash(&self.plan().job),
+            params_hash: self
+                .plan()
+                .params_hash(&operation)
+                .map_err(|e| GiveUp(ReportCode::ProtocolFault, e.to_string()))?,
+            previous: self.certificate.as_ref().map_or(Digest::ZERO, ResultQc::digest),
+        };
+        let (roster, me, max_attempts) = (self.roster(), self.me(), self.plan().max_attempts);
+        let mut rng = (setup.randomness)()
+            .map_err(|e| GiveUp(ReportCode::TrainingFailed, format!("no randomness: {e}")))?;
+        let Keys::Ready(keys) = &mut self.keys else {
+            return Err(GiveUp(ReportCode::NoEpochState, "no keys for this epoch".into()));
+        };
+        let (machine, commit) = NodeRound::open(
+            roster,
+            me,
+            setup.identity.clone(),
+            keys,
+            max_attempts,
+            start,
+            &view,
+            &mut rng,
+        )?;
+        // The attempt counts as used, durably, before anybody sees its first message.
+        let secret = Secret(keys.to_secret_bytes());
+        out.push(Output::Persist(Record::Epoch { job: self.hex(), secret }));
+        self.running = Some(Running { machine, round, attempt, operation, provisional: None });
+        self.send(&commit, out);
+        Ok(())
+    }
+
+    pub(super) fn round_message(
+        &mut self,
+        now: &Now,
+        setup: &Setup,
+        book: &mut Book,
+        message: ServerMessage,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(running) = &mut self.running else { return };
+        // A message of an attempt that is over is late, not wrong.
+        if message.context() != running.machine.ctx() {
+            return;
+        }
+        let outputs = running.machine.handle(message).map_err(GiveUp::from);
+        let done =
+            outputs.and_then(|outputs| self.carry_out(now, setup, book, outputs, out));
+        if let Err(GiveUp(code, text)) = done {
+            self.report(code, &text, out);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        now: &Now,
+        setup: &Setup,
+        book: &mut Book,
+        outputs: Vec<NodeOutput>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), GiveUp> {
+        for output in outputs {
+            let next = match output {
+                NodeOutput::Send(message) => {
+                    self.send(&message, out);
+                    continue;
+                }
+                NodeOutput::VectorNeeded => self.train(setup, out)?,
+                NodeOutput::ChargeNeeded { payload_hash } => {
+                    self.charge(now, setup, book, payload_hash, out)?
+                }
+                NodeOutput::Opened { sum, .. } => self.opened(&sum)?,
+                NodeOutput::Certified(qc) => {
+                    self.certified(qc, out)?;
+                    continue;
+                }
+                NodeOutput::Aborted(abort) => {
+                    out.push(Output::Note(format!("the attempt was aborted: {abort}")));
+                    self.abandon_round();
+                    return Ok(());
+                }
+            };
+            self.carry_out(now, setup, book, next, out)?;
+        }
+        Ok(())
+    }
+
+    fn train(
+        &mut self,
+        setup: &Setup,
+        out: &mut Vec<Output>,
+    ) -> Result<Vec<NodeOutput>, GiveUp> {
+        let failed = |text: String| GiveUp(ReportCode::TrainingFailed, text);
+        let mut rng = (setup.randomness)().map_err(failed)?;
+        let Some(running) = &mut self.running else { return Ok(Vec::new()) };
+        let operation = &running.operation;
+        let noise = match operation.operation {
+            Operation::Statistics => self.noise.statistics.as_ref(),
+            Operation::Training => self.noise.training.as_ref(),
+        };
+        let made = vector::make(
+            operation,
+            &self.data,
+            self.trainer.as_mut(),
+            &self.state,
+            noise,
+            &mut rng,
+        )
+        .map_err(failed)?;
+        if made.non_finite > 0 {
+            let text = format!("{} records had no finite gradient and count as zero", made.non_finite);
+            out.push(Output::Note(text));
+        }
+        Ok(running.machine.provide_vector(made.lanes, &mut rng)?)
+    }
+
+    /// Pays for the attempt, durably, before a byte of it leaves.
+    fn charge(
+        &mut self,
+        now: &Now,
+        setup: &Setup,
+        book: &mut Book,
+        payload: Digest,
+        out: &mut Vec<Output>,
+    ) -> Result<Vec<NodeOutput>, GiveUp> {
+        let (job, dataset) = (self.hex(), self.manifest().spec.dataset.clone());
+        let Some(running) = &mut self.running else { return Ok(Vec::new()) };
+        if let Some(release) = &running.operation.release {
+            let failed = |text: String| GiveUp(ReportCode::BudgetSpent, text);
+            let curve = release.rdp().map_err(|e| failed(e.to_string()))?;
+            let charge = ChargeEntry {
+                job,
+                round: running.round,
+                attempt: running.attempt,
+                operation: format!("{:?}", running.operation.operation).to_lowercase(),
+                ctx: running.machine.ctx().to_string(),
+                payload: payload.to_string(),
+            };
+            let entry = book
+                .charge(&dataset, charge, &curve, &now.0, &setup.identity)
+                .map_err(|e| failed(e.to_string()))?;
+            out.push(Output::Persist(Record::Book(entry)));
+        }
+        Ok(running.machine.release_upload()?)
+    }
+
+    /// Recomputes the state from the published sum and signs what it comes to.
+    fn opened(&mut self, sum: &[u32]) -> Result<Vec<NodeOutput>, GiveUp> {
+        let signed = tributary_dp::from_lanes(sum);
+        let next = self
+            .plan()
+            .apply(self.manifest(), &self.state, &signed)
+            .map_err(|e| GiveUp(ReportCode::StateMismatch, e.to_string()))?;
+        if next.parameters.iter().any(|p| !p.is_finite()) {
+            let text = "the model is not finite any more; lower the learning rate".to_owned();
+            return Err(GiveUp(ReportCode::NonFinite, text));
+        }
+        let hash = next.hash(&self.plan().job);
+        let Some(running) = &mut self.running else { return Ok(Vec::new()) };
+        running.provisional = Some(next);
+        Ok(running.machine.acknowledge_result(hash)?)
+    }
+
+    /// A result quorum has signed: the provisional state becomes the state.
+    fn certified(&mut self, qc: ResultQc, out: &mut Vec<Output>) -> Result<(), GiveUp> {
+        let job = self.plan().job;
+        let provisional = self.running.as_mut().and_then(|r| r.provisional.take());
+        let Some(next) = provisional.filter(|s| s.hash(&job) == qc.state_hash) else {
+            let text = "a certificate for a state this node did not arrive at".to_owned();
+            return Err(GiveUp(ReportCode::StateMismatch, text));
+        };
+        out.push(Output::Persist(Record::State {
+            job: self.hex(),
+            state: next.encode(),
+            certificate: qc.encode(),
+        }));
+        self.state = next;
+        self.certificate = Some(qc);
+        self.running = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Receiving a certified state after missed rounds.
+
+use tributary_secagg::ResultQc;
+use tributary_wire::limits::MAX_STATE_CHUNK_BYTES;
+use tributary_wire::session::{ReportCode, StateChunk};
+
+use super::job::ActiveJob;
+use super::{Output, Record};
+
+/// A state that is arriving in pieces.
+pub(super) struct Transfer {
+    count: u32,
+    next: u32,
+    bytes: Vec<u8>,
+    certificate: Vec<u8>,
+}
+
+impl ActiveJob {
+    pub(super) fn state_chunk(&mut self, chunk: &StateChunk, out: &mut Vec<Output>) {
+        match self.take_chunk(chunk) {
+            Ok(None) => {}
+            Ok(Some((state, certificate))) => {
+                let round = self.state.completed;
+                out.push(Output::Note(format!("caught up with the job at round {round}")));
+                out.push(Output::Persist(Record::State { job: self.hex(), state, certificate }));
+            }
+            Err(text) => {
+                self.transfer = None;
+                self.report(ReportCode::StateMismatch, &text, out);
+            }
+        }
+    }
+
+    /// The certificate comes first and is checked before a byte is kept; the sizes follow from the
+    /// plan, so a stream of pieces cannot fill the memory.
+    fn take_chunk(&mut self, chunk: &StateChunk) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+        let floats = self.plan().layout.total() * 2 + self.plan().numeric_features * 2;
+        let expected = 20 + floats * 4;
+        if let Some(certificate) = &chunk.certificate {
+            let qc = ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
+            qc.verify(&self.plan().roster).map_err(|e| e.to_string())?;
+            if chunk.index != 0 || chunk.count as usize != expected.div_ceil(MAX_STATE_CHUNK_BYTES) {
+                return Err(format!("{} pieces for a state of {expected} bytes", chunk.count));
+            }
+            let (count, certificate) = (chunk.count, certificate.clone());
+            self.transfer = Some(Transfer { count, next: 0, bytes: Vec::new(), certificate });
+        }
+        let Some(transfer) = &mut self.transfer else {
+            return Err("a piece of a state without its certificate".into());
+        };
+        if chunk.index != transfer.next || transfer.bytes.len() + chunk.data.len() > expected {
+            return Err(format!("piece {} of a state out of turn", chunk.index));
+        }
+        transfer.bytes.extend_from_slice(&chunk.data);
+        transfer.next += 1;
+        if transfer.next < transfer.count {
+            return Ok(None);
+        }
+        let Some(done) = self.transfer.take() else { return Ok(None) };
+        self.abandon_round();
+        self.adopt(&done.bytes, &done.certificate)?;
+        Ok(Some((done.bytes, done.certificate)))
+    }
+}

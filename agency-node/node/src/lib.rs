@@ -1,0 +1,15 @@
+//! The agency node: a daemon beside an agency's data.
+//!
+//! [`engine`] decides, without IO; [`storage`] makes its decisions durable; [`session`] carries its
+//! frames over an outbound connection. [`policy`] and [`book`] bound what may ever leave.
+
+pub mod book;
+pub mod commands;
+pub mod config;
+pub mod data_dir;
+pub mod engine;
+pub mod policy;
+pub mod serve;
+pub mod session;
+pub mod storage;
+pub mod trainers;

@@ -1,0 +1,183 @@
+//! The agency's policy: what may run here at all. Deny by default; no file, no work.
+//!
+//! The aggregator cannot weaken it: every offer is held against it before anything is loaded,
+//! reserved or sent. A refusal carries a code from the fixed list and public numbers only.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tributary_job::spec::{ModelSpec, PrivacyMode};
+use tributary_job::{Manifest, Plan};
+use tributary_wire::session::RefusalCode;
+
+/// `policy.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Datasets that jobs may use.
+    pub datasets: Vec<String>,
+    /// Privacy modes that may run: `record`, `none`.
+    pub modes: Vec<PrivacyMode>,
+    /// Model families that may run: `mlp`.
+    pub model_families: Vec<String>,
+    /// Most epsilon that one job may plan for.
+    pub max_epsilon_per_job: f64,
+    /// Largest delta of a job.
+    pub max_delta: f64,
+    /// Smallest survivor set whose sum may be opened.
+    pub min_survivors: u16,
+    /// Colluding agencies that the noise must at least allow for.
+    pub min_colluders: u16,
+    /// Most secure rounds of one job.
+    pub max_rounds: u32,
+}
+
+/// Why an offer is refused: for the aggregator, in public numbers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {text}")]
+pub struct Refusal {
+    /// The code.
+    pub code: RefusalCode,
+    /// Public numbers.
+    pub text: String,
+}
+
+/// The policy file cannot be used; nothing runs until it can.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// No file, no work.
+    #[error(
+        "no policy at {path}: without one nothing may run; \
+         start from `agency-node policy example > {path}`"
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Not readable.
+    #[error("policy {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not valid.
+    #[error("policy {path}: {problem}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl Policy {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// If it is missing, unreadable, has unknown fields or impossible numbers.
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => PolicyError::Missing { path: path.to_owned() },
+            _ => PolicyError::Io { path: path.to_owned(), source },
+        })?;
+        Self::parse(&text)
+            .map_err(|problem| PolicyError::Invalid { path: path.to_owned(), problem })
+    }
+
+    /// Parses and checks the text.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let policy: Self = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        if !positive(policy.max_epsilon_per_job) {
+            return Err("max_epsilon_per_job must be finite and positive".into());
+        }
+        if !(positive(policy.max_delta) && policy.max_delta < 0.01) {
+            return Err("max_delta must be in (0, 0.01)".into());
+        }
+        if policy.min_survivors < 3 {
+            return Err("min_survivors below 3 would open sums of too few agencies".into());
+        }
+        Ok(policy)
+    }
+
+    /// Whether a job may run here.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(&self, manifest: &Manifest, plan: &Plan) -> Result<(), Refusal> {
+        let spec = &manifest.spec;
+        let refuse = |code, text: String| Err(Refusal::new(code, text));
+        if !self.datasets.contains(&spec.dataset) {
+            return refuse(RefusalCode::UnknownDataset, format!("dataset {}", spec.dataset));
+        }
+        if !self.modes.contains(&spec.privacy.mode) {
+            return refuse(RefusalCode::PolicyMode, format!("mode {:?}", spec.privacy.mode));
+        }
+        let ModelSpec::Mlp { .. } = spec.model;
+        if !self.model_families.iter().any(|f| f == "mlp") {
+            return refuse(RefusalCode::PolicyOperation, "model family mlp".into());
+        }
+        if plan.rounds > self.max_rounds {
+            let text = format!("{} rounds, at most {}", plan.rounds, self.max_rounds);
+            return refuse(RefusalCode::PolicyOperation, text);
+        }
+        let t = plan.roster.thresholds;
+        if t.u_min < self.min_survivors {
+            let text = format!("opens sums of {}, at least {}", t.u_min, self.min_survivors);
+            return refuse(RefusalCode::PolicySurvivors, text);
+        }
+        if t.corrupt < self.min_colluders {
+            let text = format!("allows for {}, at least {}", t.corrupt, self.min_colluders);
+            return refuse(RefusalCode::PolicyCollusion, text);
+        }
+        if spec.privacy.mode != PrivacyMode::None && spec.privacy.delta > self.max_delta {
+            let text = format!("delta {:e}, at most {:e}", spec.privacy.delta, self.max_delta);
+            return refuse(RefusalCode::PolicyDelta, text);
+        }
+        let epsilon = plan
+            .epsilon()
+            .map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
+        match epsilon {
+            Some(e) if e.epsilon > self.max_epsilon_per_job => {
+                let text = format!("{:.3}, at most {}", e.epsilon, self.max_epsilon_per_job);
+                refuse(RefusalCode::PolicyEpsilon, text)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An example to start from, as `agency-node policy example` prints it.
+pub const EXAMPLE: &str = include_str!("../../../deploy/config/policy.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_parses_and_unknown_fields_do_not() {
+        assert!(Policy::parse(EXAMPLE).is_ok());
+        let extra = format!("{EXAMPLE}\nmax_epsilon = 3\n");
+        assert!(Policy::parse(&extra).unwrap_err().contains("max_epsilon"));
+        assert!(Policy::parse("").is_err());
+    }
+
+    #[test]
+    fn no_file_means_no_work_and_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Policy::load(&dir.path().join("policy.toml")).unwrap_err();
+        assert!(error.to_string().contains("policy example"), "{error}");
+    }
+}

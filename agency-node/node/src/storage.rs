@@ -1,0 +1,267 @@
+//! Durable state of a node: one SQLite file in WAL mode, every commit synced.
+//!
+//! Opaque to meaning: it keeps lines and bytes. A write that fails (disk full, read-only) is an
+//! error that stops the node before anything is sent.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use tributary_ledger::Entry;
+
+use crate::engine::{Record, StoredJob};
+
+/// The database file inside a node's data directory.
+pub const FILE: &str = "node.db";
+
+/// Durable state.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    pool: SqlitePool,
+}
+
+/// A registered dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetRow {
+    /// Its name.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// The public constant N_i.
+    pub declared_records: u64,
+}
+
+/// The database refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The database.
+    #[error("state database: {0}; nothing was sent that is not recorded. Free disk space or fix \
+             the permissions, then start the node again")]
+    Database(#[from] sqlx::Error),
+    /// The schema is from a newer version or was tampered with.
+    #[error("state database: {0}; was it written by a newer version?")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A stored value is not what this software writes.
+    #[error("state database: corrupt {0}; restore it from a backup")]
+    Corrupt(String),
+}
+
+impl Storage {
+    /// Opens the file in the data directory, makes it if absent, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If it cannot be opened or written, or its schema is newer than this software.
+    pub async fn open(data_dir: &Path) -> Result<Self, StorageError> {
+        let path = data_dir.join(FILE);
+        restrict(&path).map_err(|e| StorageError::Database(sqlx::Error::Io(e)))?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(20));
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        sqlx::migrate!().run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Closes the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Makes a record durable: when this returns `Ok` it survives a crash.
+    ///
+    /// # Errors
+    /// From the database; then nothing has changed.
+    pub async fn persist(&self, record: &Record) -> Result<(), StorageError> {
+        match record {
+            Record::Book(entry) => self.append_book(entry).await?,
+            Record::Job { job, manifest } => {
+                sqlx::query(
+                    "INSERT INTO job (hash, manifest) VALUES (?, ?)
+                     ON CONFLICT (hash) DO UPDATE SET outcome = NULL",
+                )
+                .bind(job)
+                .bind(manifest)
+                .execute(&self.pool)
+                .await?;
+            }
+            Record::Epoch { job, secret } => {
+                sqlx::query("UPDATE job SET epoch = ? WHERE hash = ?")
+                    .bind(secret.0.as_slice())
+                    .bind(job)
+                    .execute(&self.pool)
+                    .await?;
+            }
+            Record::State { job, state, certificate } => {
+                sqlx::query("UPDATE job SET state = ?, certificate = ? WHERE hash = ?")
+                    .bind(state)
+                    .bind(certificate)
+                    .bind(job)
+                    .execute(&self.pool)
+                    .await?;
+            }
+            Record::Ended { job, outcome } => {
+                // The keys of a job that is over are of no further use to anybody honest.
+                sqlx::query("UPDATE job SET outcome = ?, epoch = NULL WHERE hash = ?")
+                    .bind(outcome)
+                    .bind(job)
+                    .execute(&self.pool)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends an entry of the budget book; an existing sequence number is an error.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn append_book(&self, entry: &Entry) -> Result<(), StorageError> {
+        let corrupt = |what: &str| StorageError::Corrupt(what.to_owned());
+        let sequence = i64::try_from(entry.sequence).map_err(|_| corrupt("book sequence"))?;
+        let line = entry.to_line().map_err(|e| StorageError::Corrupt(e.to_string()))?;
+        sqlx::query("INSERT INTO book (sequence, line) VALUES (?, ?)")
+            .bind(sequence)
+            .bind(line)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The budget book's lines in order.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn book_lines(&self) -> Result<Vec<String>, StorageError> {
+        let rows =
+            sqlx::query("SELECT line FROM book ORDER BY sequence").fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    /// The budget book's entries in order.
+    ///
+    /// # Errors
+    /// From the database, or if a line is not an entry.
+    pub async fn book(&self) -> Result<Vec<Entry>, StorageError> {
+        let lines = self.book_lines().await?;
+        let parse = |(i, line): (usize, &String)| {
+            serde_json::from_str(line)
+                .map_err(|e| StorageError::Corrupt(format!("budget book entry {i}: {e}")))
+        };
+        lines.iter().enumerate().map(parse).collect()
+    }
+
+    /// Registers a dataset; false if the name is taken by another file or count.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn add_dataset(&self, row: &DatasetRow) -> Result<bool, StorageError> {
+        let declared = i64::try_from(row.declared_records)
+            .map_err(|_| StorageError::Corrupt("declared records".into()))?;
+        let done = sqlx::query(
+            "INSERT INTO dataset (name, path, declared_records) VALUES (?, ?, ?)
+             ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(&row.name)
+        .bind(&row.path)
+        .bind(declared)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0 || self.datasets().await?.contains(row))
+    }
+
+    /// Registered datasets by name.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn datasets(&self) -> Result<Vec<DatasetRow>, StorageError> {
+        let rows = sqlx::query("SELECT name, path, declared_records FROM dataset ORDER BY name")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DatasetRow {
+                    name: row.try_get(0)?,
+                    path: row.try_get(1)?,
+                    declared_records: u64::try_from(row.try_get::<i64, _>(2)?)
+                        .map_err(|_| StorageError::Corrupt("declared records".into()))?,
+                })
+            })
+            .collect()
+    }
+
+    /// The job in progress, if any.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn open_job(&self) -> Result<Option<StoredJob>, StorageError> {
+        let row = sqlx::query(
+            "SELECT manifest, epoch, state, certificate FROM job WHERE outcome IS NULL LIMIT 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let state: Option<Vec<u8>> = row.try_get(2)?;
+        let certificate: Option<Vec<u8>> = row.try_get(3)?;
+        Ok(Some(StoredJob {
+            manifest: row.try_get(0)?,
+            epoch: row.try_get(1)?,
+            state: state.zip(certificate),
+        }))
+    }
+}
+
+/// Makes the file before SQLite does, readable by its owner alone.
+fn restrict(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn jobs_and_datasets_survive_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).await.unwrap();
+        let row = DatasetRow { name: "d".into(), path: "/x.csv".into(), declared_records: 9 };
+        assert!(storage.add_dataset(&row).await.unwrap());
+        assert!(storage.add_dataset(&row).await.unwrap(), "the same again is fine");
+        let other = DatasetRow { declared_records: 10, ..row.clone() };
+        assert!(!storage.add_dataset(&other).await.unwrap(), "other terms are not");
+        let job = Record::Job { job: "j".into(), manifest: "{}".into() };
+        storage.persist(&job).await.unwrap();
+        let state = Record::State { job: "j".into(), state: vec![1], certificate: vec![2] };
+        storage.persist(&state).await.unwrap();
+        storage.close().await;
+        let storage = Storage::open(dir.path()).await.unwrap();
+        assert_eq!(storage.datasets().await.unwrap(), [row]);
+        let open = storage.open_job().await.unwrap().unwrap();
+        assert_eq!(open.state, Some((vec![1], vec![2])));
+        let ended = Record::Ended { job: "j".into(), outcome: "done".into() };
+        storage.persist(&ended).await.unwrap();
+        assert!(storage.open_job().await.unwrap().is_none());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_file_is_readable_by_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let _storage = Storage::open(dir.path()).await.unwrap();
+        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+}

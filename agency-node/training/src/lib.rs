@@ -1,0 +1,30 @@
+//! What an agency's node computes on its own records: reading a table, gradients clipped per
+//! record, prediction, metrics, and the released model file.
+//!
+//! Knows the job's types and nothing of networks, protocols, noise or budgets. The tensor library
+//! is behind [`Trainer`]; [`conformance::suite`] says what any implementation must hold to.
+
+pub mod batch;
+pub mod clipping;
+pub mod conformance;
+pub mod dataset;
+pub mod evaluation;
+mod float_error;
+pub mod local;
+pub mod metrics;
+pub mod mlp;
+pub mod reference;
+pub mod trainer;
+
+pub use tributary_model::{description, export};
+
+mod nearest;
+mod table;
+
+pub use batch::{Batch, MICROBATCH, Rows};
+pub use dataset::{DataError, Dataset};
+pub use description::ModelDescription;
+pub use evaluation::{Evaluation, evaluate};
+pub use float_error::float_error;
+pub use reference::ReferenceTrainer;
+pub use trainer::{ClippedSum, Trainer, TrainerError};

@@ -1,0 +1,165 @@
+//! The contract between a node and whatever computes its gradients.
+//!
+//! A trainer holds no parameters, no data and no randomness between calls: every call is a pure
+//! function of its arguments. It must not know noise, budgets or peers.
+
+use crate::batch::{Batch, Rows};
+
+/// Most records of one call, and of one dataset: [`float_error`](crate::float_error()) stays below
+/// 3e-4.
+pub const MAX_RECORDS: usize = 1 << 24;
+
+/// Computes gradients and predictions of one model family over flat parameters.
+///
+/// # Contract
+/// * The model is a fully connected network as laid out by `tributary_job::ParameterLayout`, with
+///   ReLU between the layers, one logit, and binary cross-entropy as the loss.
+/// * The bits of one record's gradient depend on that record and the parameters alone: neither on
+///   the other records of the batch nor on its place among them. Sensitivity counts on it.
+/// * A record whose gradient is not finite contributes exact zeros.
+/// * Sums are made as [`float_error`](crate::float_error()) assumes: in f64, per
+///   [`crate::MICROBATCH`], then over microbatches.
+///
+/// [`crate::conformance::suite`] tests all of it.
+pub trait Trainer: Send {
+    /// Which implementation this is: `"torch"` or `"reference"`.
+    fn name(&self) -> &'static str;
+
+    /// Number of parameters d.
+    fn dimension(&self) -> usize;
+
+    /// Sum over the batch of the records' gradients, each clipped to `clip_norm` in L2 (Abadi et
+    /// al. 2016, Algorithm 1, before the noise). Length d; exact zeros for an empty batch.
+    ///
+    /// # Errors
+    /// Parameters or features of another length, a clip norm that is not within `1e-30..=1e30`,
+    /// more than [`MAX_RECORDS`] records, or a failure of the tensor library.
+    fn clipped_gradient_sum(
+        &mut self,
+        parameters: &[f32],
+        batch: &Batch<'_>,
+        clip_norm: f64,
+    ) -> Result<ClippedSum, TrainerError>;
+
+    /// Sum over the batch of the records' gradients without clipping, for baselines without
+    /// privacy and the mode `none`. Length d.
+    ///
+    /// # Errors
+    /// As [`Trainer::clipped_gradient_sum`], and [`TrainerError::NonFinite`] if any record has a
+    /// gradient that is not finite: without clipping that is a diverged model, not a bad record.
+    fn gradient_sum(
+        &mut self,
+        parameters: &[f32],
+        batch: &Batch<'_>,
+    ) -> Result<Vec<f64>, TrainerError>;
+
+    /// Probability of the positive class per row, in `[0, 1]`; NaN where the model is not finite.
+    ///
+    /// # Errors
+    /// Parameters or features of another length, or a failure of the tensor library.
+    fn predict(&mut self, parameters: &[f32], features: Rows<'_>)
+    -> Result<Vec<f32>, TrainerError>;
+}
+
+/// A sum of clipped gradients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClippedSum {
+    /// The sum, length d.
+    pub sum: Vec<f64>,
+    /// Records that contributed exact zeros because their gradient was not finite. It depends on
+    /// the records: for the operator's eyes, it must never leave the agency.
+    pub non_finite: usize,
+}
+
+/// Why a trainer refuses a call.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TrainerError {
+    /// The flat parameter vector has another length than the model.
+    #[error("trainer: {found} parameters given, this model has {expected}")]
+    ParameterLength {
+        /// Parameters of the model.
+        expected: usize,
+        /// Parameters given.
+        found: usize,
+    },
+    /// The rows have another width than the model's input.
+    #[error("trainer: rows of {found} inputs given, this model takes {expected}")]
+    FeatureWidth {
+        /// Inputs of the model.
+        expected: usize,
+        /// Width of the rows.
+        found: usize,
+    },
+    /// A buffer of features is not a whole number of rows.
+    #[error("trainer: {values} feature values are not a whole number of rows of width {width}")]
+    RaggedRows {
+        /// Values in the buffer.
+        values: usize,
+        /// Claimed width.
+        width: usize,
+    },
+    /// Rows and labels differ in number.
+    #[error("trainer: {rows} rows with {labels} labels; every row needs one label")]
+    LabelCount {
+        /// Number of rows.
+        rows: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// The clip norm is not usable.
+    #[error("trainer: clip norm {found}: must lie within 1e-30 and 1e30")]
+    ClipNorm {
+        /// The clip norm given.
+        found: f64,
+    },
+    /// More records than the bound on rounding errors covers.
+    #[error("trainer: {found} records in one call, at most {MAX_RECORDS} are covered")]
+    TooManyRecords {
+        /// Records given.
+        found: usize,
+    },
+    /// An unclipped gradient is not finite.
+    #[error("trainer: the gradient is not finite: the model has diverged, lower the learning rate")]
+    NonFinite,
+    /// This machine's matrix kernels give one row different bits in different places.
+    #[error(
+        "trainer {trainer}: on this machine a record's gradient depends on its place in the batch, \
+         which breaks the privacy bound; use the reference trainer"
+    )]
+    PlaceDependent {
+        /// [`Trainer::name`] of the implementation.
+        trainer: &'static str,
+    },
+    /// The tensor library failed.
+    #[error("trainer {trainer}: {message}")]
+    Backend {
+        /// [`Trainer::name`] of the implementation.
+        trainer: &'static str,
+        /// What the library said.
+        message: String,
+    },
+}
+
+/// The checks that every implementation makes before it computes.
+///
+/// # Errors
+/// [`TrainerError::ParameterLength`], [`TrainerError::FeatureWidth`] or
+/// [`TrainerError::TooManyRecords`].
+pub fn check_call(
+    dimension: usize,
+    inputs: usize,
+    parameters: &[f32],
+    rows: Rows<'_>,
+) -> Result<(), TrainerError> {
+    if parameters.len() != dimension {
+        let found = parameters.len();
+        return Err(TrainerError::ParameterLength { expected: dimension, found });
+    }
+    if rows.width() != inputs {
+        return Err(TrainerError::FeatureWidth { expected: inputs, found: rows.width() });
+    }
+    if rows.len() > MAX_RECORDS {
+        return Err(TrainerError::TooManyRecords { found: rows.len() });
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The command line of the aggregator, one file per group of commands.
+
+mod enrol;
+mod init;
+mod job;
+mod model;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::data_dir::DataDir;
+
+/// The central service of a Tributary federation: enrols agencies, runs jobs in secure rounds,
+/// and can open only the sum over the surviving agencies.
+#[derive(Debug, Parser)]
+#[command(name = "aggregator", version, after_help = "\
+First steps:
+  aggregator init --data-dir /var/lib/tributary --listen 0.0.0.0:7443 --host aggregator.example.gov
+  aggregator serve --data-dir /var/lib/tributary
+  aggregator enrol token --data-dir /var/lib/tributary --agency nih
+  aggregator job submit --data-dir /var/lib/tributary job.toml
+
+The commands besides `serve` work on the data directory while the service runs.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Dir {
+    /// Directory with keys, state and configuration, made by `aggregator init`.
+    #[arg(long, env = "TRIBUTARY_AGGREGATOR_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a data directory: certificate authority, signing key, configuration.
+    Init(init::Init),
+    /// Run the service until SIGTERM or Ctrl-C.
+    Serve(Dir),
+    /// Read the configuration and say whether it is valid.
+    CheckConfig(Dir),
+    /// Show the service, its agencies and its jobs.
+    Status {
+        #[command(flatten)]
+        dir: Dir,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let agencies in.
+    #[command(subcommand)]
+    Enrol(enrol::Enrol),
+    /// Look at the enrolled agencies, or revoke one.
+    #[command(subcommand)]
+    Node(enrol::Node),
+    /// Submit jobs and follow them.
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Release models.
+    #[command(subcommand)]
+    Model(model::Model),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With a message for the operator.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Init(init) => init.run().await,
+            Command::Serve(dir) => crate::serve::serve(DataDir::open(&dir.data_dir)?).await,
+            Command::CheckConfig(dir) => {
+                let dir = DataDir::open(&dir.data_dir)?;
+                dir.config()?;
+                dir.identity()?;
+                println!("{} is valid", dir.config_file().display());
+                Ok(())
+            }
+            Command::Status { dir, json } => {
+                enrol::status(&DataDir::open(&dir.data_dir)?, json).await
+            }
+            Command::Enrol(enrol) => enrol.run().await,
+            Command::Node(node) => node.run().await,
+            Command::Job(job) => job.run().await,
+            Command::Model(model) => model.run().await,
+            Command::Completions { shell } => {
+                let mut out = std::io::stdout();
+                clap_complete::generate(shell, &mut Self::command(), "aggregator", &mut out);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Unix seconds.
+fn unix_now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,193 @@
+//! The gRPC services: enrolment for those with a token, sessions for those with a certificate.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+use tributary_store::Store;
+use tributary_transport::{
+    AgencyName, CertificateAuthority, EnrolmentToken, Revocations, require_agency,
+};
+use tributary_wire::enrolment::{Enrol, Enrolled};
+use tributary_wire::session::{
+    FromNode, Refused, SessionRefusalCode, ToNode, Welcome,
+};
+use tributary_wire::v1::enrolment_server::Enrolment;
+use tributary_wire::v1::federation_server::Federation;
+use tributary_wire::v1::{EnrolReply, EnrolRequest, NodeFrame, ServerFrame};
+use tributary_wire::{PROTOCOL_VERSION, Text};
+
+use crate::hub::{FromSession, frame_queue};
+
+/// How long a session may take to say hello.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// Turns tokens into certificates.
+pub struct EnrolmentService<S> {
+    pub(crate) store: S,
+    pub(crate) ca: Arc<CertificateAuthority>,
+    pub(crate) signing_key: [u8; 32],
+    pub(crate) validity: Duration,
+    pub(crate) revocations: Arc<Revocations>,
+}
+
+/// Carries frames between sessions and the hub.
+pub struct FederationService {
+    pub(crate) hub: mpsc::Sender<FromSession>,
+    pub(crate) next_id: AtomicU64,
+}
+
+#[tonic::async_trait]
+impl<S: Store> Enrolment for EnrolmentService<S> {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolReply>, Status> {
+        let ask = Enrol::try_from(request.into_inner())
+            .map_err(|e| Status::invalid_argument(e.to_string()))?;
+        check_version(ask.protocol_version).map_err(Status::failed_precondition)?;
+        let token = EnrolmentToken::parse(&ask.token)
+            .map_err(|e| Status::permission_denied(e.to_string()))?;
+        let now = SystemTime::now();
+        // The request is checked before the token is used up: a mistake costs no token.
+        let certificate = self
+            .ca
+            .issue_agency(&ask.certificate_request, token.agency(), self.validity, now)
+            .map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let unix = i64::try_from(unix).unwrap_or(i64::MAX);
+        let enrolled = self
+            .store
+            .enrol(&token.secret_hash(), &ask.signing_key, unix)
+            .await
+            .map_err(|error| {
+                tracing::error!(%error, "enrolment");
+                Status::unavailable("the aggregator cannot write its state; try again later")
+            })?;
+        let agency = enrolled.map_err(|e| Status::permission_denied(e.to_string()))?;
+        let agency = AgencyName::new(agency).map_err(|e| Status::internal(e.to_string()))?;
+        if agency != *token.agency() {
+            return Err(Status::permission_denied("the token is for another agency"));
+        }
+        tracing::info!(%agency, "agency enrolled");
+        let revoked = self.store.agencies().await.unwrap_or_default();
+        self.revocations.replace(revoked_names(&revoked));
+        let reply = Enrolled {
+            certificate_chain_pem: certificate,
+            ca_pem: self.ca.certificate_pem().to_owned(),
+            aggregator_signing_key: self.signing_key,
+            agency,
+        };
+        Ok(Response::new(reply.into()))
+    }
+}
+
+#[tonic::async_trait]
+impl Federation for FederationService {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<NodeFrame>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let agency = require_agency(&request)?.to_string();
+        let mut incoming = request.into_inner();
+        let hello = tokio::time::timeout(HELLO, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello in time"))??;
+        let hello = hello.ok_or_else(|| Status::invalid_argument("no hello"))?;
+        let hello = match FromNode::try_from(hello) {
+            Ok(FromNode::Hello(hello)) => hello,
+            Ok(_) => return Ok(refused(SessionRefusalCode::BadHello, "the first frame is a hello")),
+            Err(error) => {
+                return Ok(refused(SessionRefusalCode::BadHello, &error.to_string()));
+            }
+        };
+        if let Err(text) = check_version(hello.protocol_version) {
+            tracing::warn!(%agency, "{text}");
+            return Ok(refused(SessionRefusalCode::Version, &text));
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (frames, outgoing) = frame_queue();
+        let opened =
+            FromSession::Opened { id, agency: agency.clone(), hello, frames: frames.clone() };
+        frames
+            .try_send(welcome())
+            .map_err(|_| Status::internal("the session's queue is closed"))?;
+        let stopping = |_| Status::unavailable("the aggregator is stopping; connect again later");
+        self.hub.send(opened).await.map_err(stopping)?;
+        tokio::spawn(forward(id, agency, incoming, frames, self.hub.clone()));
+        let stream = ReceiverStream::new(outgoing).map(|frame| Ok(ServerFrame::from(frame)));
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+/// Hands a node's frames to the hub until either side is done.
+async fn forward(
+    id: u64,
+    agency: String,
+    mut incoming: Streaming<NodeFrame>,
+    frames: mpsc::Sender<ToNode>,
+    hub: mpsc::Sender<FromSession>,
+) {
+    loop {
+        let frame = match incoming.message().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(status) => {
+                tracing::debug!(%agency, %status, "session broke");
+                break;
+            }
+        };
+        let frame = match FromNode::try_from(frame) {
+            Ok(frame) => frame,
+            Err(error) => {
+                tracing::warn!(%agency, %error, "a frame breaks the format; session closed");
+                let text = Text::clipped(&error);
+                let code = SessionRefusalCode::BadFrame;
+                let _ = frames.try_send(ToNode::Refused(Refused { code, text }));
+                break;
+            }
+        };
+        let event = FromSession::Frame { id, agency: agency.clone(), frame };
+        if hub.send(event).await.is_err() {
+            return;
+        }
+    }
+    let _ = hub.send(FromSession::Closed { id, agency }).await;
+}
+
+/// Names of revoked agencies.
+pub(crate) fn revoked_names(agencies: &[tributary_store::Agency]) -> Vec<AgencyName> {
+    let revoked = agencies.iter().filter(|a| a.revoked_at.is_some());
+    revoked.filter_map(|a| AgencyName::new(a.name.as_str()).ok()).collect()
+}
+
+fn check_version(found: u32) -> Result<(), String> {
+    if found == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    let older = if found < PROTOCOL_VERSION { "the node" } else { "the aggregator" };
+    Err(format!(
+        "the node speaks protocol version {found}, the aggregator {PROTOCOL_VERSION}; update {older}"
+    ))
+}
+
+fn welcome() -> ToNode {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    ToNode::Welcome(Welcome {
+        protocol_version: PROTOCOL_VERSION,
+        software_version: Text::clipped(env!("CARGO_PKG_VERSION")),
+        unix_seconds: now.as_secs(),
+    })
+}
+
+/// A session that consists of a refusal.
+fn refused(
+    code: SessionRefusalCode,
+    text: &str,
+) -> Response<Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>> {
+    let frame = ToNode::Refused(Refused { code, text: Text::clipped(text) });
+    Response::new(Box::pin(tokio_stream::once(Ok(ServerFrame::from(frame)))))
+}

@@ -1,0 +1,154 @@
+//! An agency's node by its command line: enrol, register data, serve.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::process::{Process, call};
+
+/// A node, running or not.
+#[derive(Debug)]
+pub struct Node {
+    agency: String,
+    program: PathBuf,
+    trainer: &'static str,
+    data_dir: PathBuf,
+    logs: PathBuf,
+    process: Option<Process>,
+}
+
+impl Node {
+    /// A node that is not set up yet.
+    pub fn new(
+        agency: &str,
+        program: &Path,
+        trainer: &'static str,
+        data_dir: PathBuf,
+        logs: &Path,
+    ) -> Self {
+        Self {
+            agency: agency.to_owned(),
+            program: program.to_owned(),
+            trainer,
+            data_dir,
+            logs: logs.to_owned(),
+            process: None,
+        }
+    }
+
+    /// The agency's name.
+    pub fn agency(&self) -> &str {
+        &self.agency
+    }
+
+    /// Enrols with a one-time token, which passes through a file only this user can read.
+    pub fn enrol(&self, aggregator: &str, token: &str) -> Result<()> {
+        if let Some(parent) = self.data_dir.parent() {
+            fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        let token_file = self.data_dir.with_extension("token");
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&token_file)
+            .and_then(|mut file| writeln!(file, "{token}"))
+            .with_context(|| format!("cannot write {}", token_file.display()))?;
+        let file = token_file.to_string_lossy();
+        let enrolled = self.call(&["enrol"], &["--aggregator", aggregator, "--token-file", &file]);
+        // A used-up token is worth nothing, but there is no reason to leave it lying about.
+        let removed = fs::remove_file(&token_file);
+        enrolled?;
+        removed.with_context(|| format!("cannot remove {}", token_file.display()))
+    }
+
+    /// Puts the example policy in place, as an agency would that agrees with it. A policy that
+    /// opens only sums of more survivors than the job needs is lowered to the job's floor.
+    pub fn adopt_policy(&self, survivor_floor: i64) -> Result<()> {
+        let example =
+            call(Command::new(&self.program).args(["policy", "example"]), &self.cli_log())
+                .with_context(|| format!("no example policy for the node of {}", self.agency))?;
+        let path = self.data_dir.join("policy.toml");
+        fs::write(&path, fitted_policy(example, survivor_floor)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Registers the agency's table under the dataset's name.
+    pub fn add_dataset(&self, name: &str, table: &Path) -> Result<()> {
+        let table = table.to_string_lossy();
+        self.call(&["dataset", "add"], &["--name", name, "--path", &table]).map(drop)
+    }
+
+    /// Starts the daemon.
+    pub fn serve(&mut self) -> Result<()> {
+        let mut command = self.command(&["serve"]);
+        command.args(["--trainer", self.trainer]);
+        let log = self.logs.join(format!("node-{}.log", self.agency));
+        let name = format!("the node of {}", self.agency);
+        self.process = Some(Process::spawn(&name, &mut command, &log)?);
+        Ok(())
+    }
+
+    /// Kills the daemon without warning.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), Process::kill)
+    }
+
+    /// The running daemon, if any.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// Takes the running daemon out, to stop it.
+    pub fn take_process(&mut self) -> Option<Process> {
+        self.process.take()
+    }
+
+    fn command(&self, subcommand: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(subcommand).arg("--data-dir").arg(&self.data_dir);
+        command
+    }
+
+    fn call(&self, subcommand: &[&str], args: &[&str]) -> Result<String> {
+        call(self.command(subcommand).args(args), &self.cli_log())
+            .with_context(|| format!("the node of {} could not be set up", self.agency))
+    }
+
+    fn cli_log(&self) -> PathBuf {
+        self.logs.join(format!("node-{}-cli.log", self.agency))
+    }
+}
+
+/// The policy as it is, unless its `min_survivors` is above the floor.
+fn fitted_policy(example: String, survivor_floor: i64) -> Result<String> {
+    let mut policy: toml::Table = example.parse().context("the example policy is no TOML")?;
+    match policy.get("min_survivors").and_then(toml::Value::as_integer) {
+        Some(least) if least > survivor_floor => {
+            policy.insert("min_survivors".into(), survivor_floor.into());
+            toml::to_string(&policy).context("cannot write the policy")
+        }
+        _ => Ok(example),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_only_lowered_where_the_job_needs_it() {
+        let example = "# why\nmin_survivors = 5\nmodes = [\"record\"]\n".to_owned();
+        assert_eq!(fitted_policy(example.clone(), 5).unwrap(), example);
+        assert_eq!(fitted_policy(example.clone(), 7).unwrap(), example);
+        let lowered: toml::Table = fitted_policy(example, 3).unwrap().parse().unwrap();
+        assert_eq!(lowered["min_survivors"].as_integer(), Some(3));
+        assert_eq!(lowered["modes"][0].as_str(), Some("record"));
+        assert!(fitted_policy("nonsense".into(), 3).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! The public parameters of one kind of release, and their domains.
+
+use serde::{Deserialize, Serialize};
+
+use crate::accountant::{MAX_NOISE_MULTIPLIER, MIN_NOISE_MULTIPLIER};
+use crate::clip::summation_error;
+use crate::error::{DpError, in_range};
+
+/// Everything that a release is derived from. All of it is public and fixed in the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseParameters {
+    /// L2 clip norm of one unit's contribution, in real units.
+    pub clip_norm: f64,
+    /// Coordinates d of the vector.
+    pub dimension: usize,
+    /// Noise multiplier z: standard deviation of the honest noise over the sensitivity.
+    pub noise_multiplier: f64,
+    /// Poisson sampling rate q in (0, 1].
+    pub sampling_rate: f64,
+    /// Cohort n: nodes that are asked.
+    pub cohort: u16,
+    /// Smallest survivor set t = u_min that nodes agree to open.
+    pub min_survivors: u16,
+    /// Colluding nodes c. At least one is always assumed: any agency can subtract its own share.
+    pub colluders: u16,
+    /// Bound eta on what rounding in a node's sum adds to one unit's influence, relative to the clip
+    /// norm. The bound of a plain f64 sum over `max_units_per_node` is taken if it is larger.
+    pub float_error: f64,
+    /// Hard cap on the units in a node's batch.
+    pub max_units_per_node: u64,
+}
+
+impl ReleaseParameters {
+    /// c = max(1, colluders).
+    pub fn assumed_colluders(&self) -> u16 {
+        self.colluders.max(1)
+    }
+
+    /// h = t - c: honest survivors that are always there.
+    ///
+    /// # Errors
+    /// [`DpError::NoHonestNoise`] if that is below 1.
+    pub fn honest_survivors(&self) -> Result<u16, DpError> {
+        let colluders = self.assumed_colluders();
+        match self.min_survivors.checked_sub(colluders) {
+            Some(h) if h >= 1 => Ok(h),
+            _ => Err(DpError::NoHonestNoise { min_survivors: self.min_survivors, colluders }),
+        }
+    }
+
+    /// max(float_error, bound of a plain f64 sum).
+    ///
+    /// # Errors
+    /// If `max_units_per_node` is outside its domain.
+    pub fn effective_float_error(&self) -> Result<f64, DpError> {
+        Ok(self.float_error.max(summation_error(self.max_units_per_node)?))
+    }
+
+    /// Checks every domain.
+    ///
+    /// # Errors
+    /// The first parameter that is outside its domain.
+    pub fn validate(&self) -> Result<(), DpError> {
+        in_range("clip_norm", self.clip_norm, 1e-30, 1e30, "between 1e-30 and 1e30")?;
+        if self.dimension == 0 || self.dimension > 1 << 40 {
+            return Err(DpError::parameter("dimension", self.dimension, "between 1 and 2^40"));
+        }
+        let (low, high) = (MIN_NOISE_MULTIPLIER, MAX_NOISE_MULTIPLIER);
+        in_range("noise_multiplier", self.noise_multiplier, low, high, "between 0.01 and 1e9")?;
+        let least = f64::MIN_POSITIVE;
+        in_range("sampling_rate", self.sampling_rate, least, 1.0, "in (0, 1]")?;
+        in_range("float_error", self.float_error, 0.0, 1.0, "between 0 and 1")?;
+        if self.min_survivors > self.cohort {
+            let requirement = "at most the cohort";
+            return Err(DpError::parameter("min_survivors", self.min_survivors, requirement));
+        }
+        self.honest_survivors()?;
+        self.effective_float_error()?;
+        Ok(())
+    }
+}

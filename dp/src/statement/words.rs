@@ -1,0 +1,55 @@
+//! The fixed texts of a statement. A change here is a change of what is promised.
+
+/// Neighbouring data sets.
+pub(super) const ADJACENCY: &str = "add or remove one unit";
+
+/// Nature of every epsilon in a statement.
+pub(super) const BOUND: &str = "bound";
+
+/// How units are sampled.
+pub(super) const SAMPLING: &str = "Poisson: each unit of a node independently with the release's \
+sampling rate, from a ChaCha20 generator seeded with 256 bits of the operating system; the realised \
+batch size is never published; every attempt draws a new sample";
+
+/// The mechanism.
+pub(super) const MECHANISM: &str = "distributed discrete Gaussian: contributions clipped in L2, \
+summed, scaled by s = 100 sqrt(d) / clip, clamped, rounded stochastically; each node adds an \
+independent discrete Gaussian with parameter sigma_local = z D / sqrt(h); the sum modulo 2^32 is opened";
+
+/// The sampler.
+pub(super) const SAMPLER: &str = "inverse-CDF table with 128-bit thresholds; above sigma 1024 the sum \
+x1 + k x2 of two draws with 1 + k^2 <= sigma / 2.13";
+
+/// Floating point.
+pub(super) const FLOATING_POINT: &str = "norms are bounded from above and factors from below; \
+rounding in a node's sum is in the sensitivity as eta (float_error, or the bound of a plain f64 sum \
+over max_units_per_node if larger); rounding of scale times sum as sqrt(d) 2^-20; integers and noise \
+are exact; the accountant rounds upwards";
+
+/// What no epsilon covers.
+pub(super) const NOT_COVERED: [&str; 5] = [
+    "hyperparameter tuning and model selection on the same data outside this job",
+    "label lists, categories, bounds and feature names, which come from the schema",
+    "the declared number of records per node, cohort, survivors and times of messages",
+    "a unit that is present in several nodes: each presence is protected singly",
+    "other jobs on the same data: see the node's budget book",
+];
+
+/// Who is trusted.
+pub(super) const TRUST: [&str; 3] = [
+    "a unit's own node runs this software unchanged and keeps its randomness secret",
+    "the aggregator is not trusted; nor are up to the stated number of colluding nodes, at least one",
+    "of the smallest survivor set, the nodes that are no colluders add the noise they promised",
+];
+
+/// Cryptographic assumptions.
+pub(super) const CRYPTOGRAPHY: [&str; 2] = [
+    "X25519 or ML-KEM-768, with HKDF-SHA-256, AES-256, Ed25519: joint advantage at most 2^-64 per job",
+    "the masking protocol fails against the tolerated colluders with probability at most 2^-40 per job",
+];
+
+/// What mode none leaves open.
+pub(super) const NONE_NOT_COVERED: [&str; 2] = [
+    "everything that can be learnt from the sums and from the model: there is no differential privacy",
+    "differences of sums over rounds and jobs; a node's vector is hidden within one sum only",
+];

@@ -1,0 +1,136 @@
+//! The plan follows from the manifest, says no where it must, and binds what it must.
+
+use super::*;
+use crate::manifest::{MANIFEST_VERSION, RosterEntry};
+use crate::spec::JobSpec;
+
+pub(crate) const JOB: &str = r#"
+name = "toy"
+description = "A small job for tests."
+agencies = ["a", "b", "c", "d", "e"]
+dataset = "d"
+
+[data]
+label = { column = "y", positive = "1", negative = "0" }
+features = [
+    { kind = "numeric", column = "x", min = 0.0, max = 10.0 },
+    { kind = "category", column = "k", values = ["p", "q"] },
+]
+
+[model]
+family = "mlp"
+hidden = [4]
+
+[training]
+rounds = 10
+learning_rate = 0.5
+
+[privacy]
+mode = "record"
+epsilon = 2.0
+delta = 1e-6
+clip_norm = 1.0
+sampling_rate = 0.1
+
+[secure_aggregation]
+min_survivors = 4
+"#;
+
+fn manifest(text: &str) -> Manifest {
+    let spec = JobSpec::from_toml(text).unwrap();
+    let key = |i: u8| hex::encode([i; 32]);
+    let roster = spec
+        .agencies
+        .iter()
+        .enumerate()
+        .map(|(i, agency)| RosterEntry {
+            agency: agency.clone(),
+            signing_key: key(i as u8 + 1),
+            declared_records: 1000,
+        })
+        .collect();
+    let aggregator_key = key(99);
+    Manifest { version: MANIFEST_VERSION, spec, roster, aggregator_key, nonce: "00".into() }
+}
+
+#[test]
+fn a_target_epsilon_covers_statistics_and_every_attempt() {
+    let plan = Plan::derive(&manifest(JOB)).unwrap();
+    let epsilon = plan.epsilon().unwrap().unwrap();
+    assert!(epsilon.epsilon <= 2.0 && epsilon.epsilon > 1.9, "{epsilon:?}");
+    assert_eq!(plan.rounds, 11);
+    assert_eq!(plan.attempts, 20);
+    assert_eq!(plan.operation(0).unwrap().operation, Operation::Statistics);
+    assert_eq!(plan.operation(10).unwrap().operation, Operation::Training);
+    assert!(plan.operation(11).is_none());
+    assert_eq!(plan.batch, 500.0);
+}
+
+#[test]
+fn the_range_cannot_wrap_whatever_the_data() {
+    let plan = Plan::derive(&manifest(JOB)).unwrap();
+    for kind in [plan.statistics.as_ref().unwrap(), &plan.training] {
+        assert!(kind.clamp * 5 < 1 << 31, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_parameters_hash_binds_thresholds_noise_and_operation() {
+    let base = Plan::derive(&manifest(JOB)).unwrap();
+    let hash = |plan: &Plan| plan.params_hash(&plan.training).unwrap();
+    for (from, to) in [
+        ("epsilon = 2.0", "epsilon = 1.5"),
+        ("clip_norm = 1.0", "clip_norm = 1.1"),
+        ("min_survivors = 4", "min_survivors = 5"),
+        ("sampling_rate = 0.1", "sampling_rate = 0.2"),
+    ] {
+        let other = Plan::derive(&manifest(&JOB.replace(from, to))).unwrap();
+        assert_ne!(hash(&base), hash(&other), "{to}");
+        assert_ne!(base.job, other.job, "{to}");
+    }
+    let statistics = base.params_hash(base.statistics.as_ref().unwrap()).unwrap();
+    assert_ne!(hash(&base), statistics);
+}
+
+#[test]
+fn impossible_jobs_are_refused_with_the_section_to_change() {
+    let bad = |from: &str, to: &str| {
+        let text = JOB.replace(from, to);
+        assert_ne!(text, JOB, "{from}");
+        match JobSpec::from_toml(&text) {
+            Err(error) => error.to_string(),
+            Ok(_) => Plan::derive(&manifest(&text)).unwrap_err().to_string(),
+        }
+    };
+    for (from, to, expected) in [
+        ("epsilon = 2.0", "epsilon = 2.0\nnoise_multiplier = 1.0", "privacy"),
+        ("clip_norm = 1.0", "clip_norm = nan", "clip_norm"),
+        ("min_survivors = 4", "min_survivors = 6", "secure_aggregation"),
+        ("column = \"k\"", "column = \"y\"", "label"),
+        ("rounds = 10", "rounds = 0", "training.rounds"),
+        ("[privacy]", "[privacy]\ndelte = 1", "delte"),
+        ("agencies = [\"a\", \"b\"", "agencies = [\"a\", \"a\"", "twice"),
+        ("epsilon = 2.0", "epsilon = 0.001", "privacy"),
+    ] {
+        let error = bad(from, to);
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}
+
+#[test]
+fn mode_none_has_no_noise_and_no_epsilon() {
+    let text = JOB.replace("mode = \"record\"\nepsilon = 2.0", "mode = \"none\"");
+    let plan = Plan::derive(&manifest(&text)).unwrap();
+    assert!(plan.epsilon().unwrap().is_none());
+    assert!(plan.training.release.is_none());
+}
+
+#[test]
+fn a_manifest_has_one_form_and_one_hash() {
+    let manifest = manifest(JOB);
+    let text = manifest.to_canonical().unwrap();
+    assert_eq!(Manifest::from_canonical(&text).unwrap(), manifest);
+    assert!(Manifest::from_canonical(&format!(" {text}")).is_err());
+    let swapped = text.replace("\"version\":1", "\"version\":2");
+    assert!(Manifest::from_canonical(&swapped).unwrap_err().to_string().contains("version 2"));
+}

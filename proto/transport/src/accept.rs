@@ -1,0 +1,249 @@
+//! From a listening socket to authenticated connections: the accept loop.
+//!
+//! Handshakes run beside each other, bounded in number and time. A connection ends by itself when
+//! its agency is revoked, when its certificate ends, when an anonymous client overstays, and when
+//! the server stops.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+
+use crate::certificate;
+use crate::identity;
+use crate::peer::{PeerIdentity, PeerInfo};
+use crate::server::{ServerOptions, ServerTls};
+use crate::socket;
+
+/// How long to wait when the operating system has no more file handles for us.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An authenticated connection.
+pub(crate) struct PeerStream {
+    tls: TlsStream<TcpStream>,
+    info: PeerInfo,
+    end: Pin<Box<dyn Future<Output = End> + Send>>,
+    ended: Option<End>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Why the server ended a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    Revoked,
+    CertificateEnded,
+    AnonymousTooLong,
+    Stopping,
+}
+
+/// Accepts until the stream is dropped or `stop` turns true.
+pub(crate) fn incoming(
+    listener: TcpListener,
+    tls: Arc<ServerTls>,
+    options: ServerOptions,
+    stop: watch::Receiver<bool>,
+) -> ReceiverStream<io::Result<PeerStream>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let door = Arc::new(Door {
+        tls,
+        handshakes: Arc::new(Semaphore::new(options.max_handshakes)),
+        agencies: Arc::new(Semaphore::new(options.max_connections)),
+        strangers: Arc::new(Semaphore::new(options.max_anonymous_connections)),
+        options,
+        stop,
+        sender,
+    });
+    tokio::spawn(door.run(listener));
+    ReceiverStream::new(receiver)
+}
+
+struct Door {
+    tls: Arc<ServerTls>,
+    handshakes: Arc<Semaphore>,
+    agencies: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    options: ServerOptions,
+    stop: watch::Receiver<bool>,
+    sender: mpsc::Sender<io::Result<PeerStream>>,
+}
+
+impl Door {
+    async fn run(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.sender.closed() => return,
+                accepted = self.accept(&listener) => accepted,
+            };
+            let Some((stream, remote, permit)) = accepted else { continue };
+            let door = self.clone();
+            tokio::spawn(async move {
+                match door.greet(stream, remote).await {
+                    // The only error is a server that is stopping.
+                    Ok(peer) => drop(door.sender.send(Ok(peer)).await),
+                    Err(problem) => tracing::warn!(%remote, problem, "connection refused"),
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// The next TCP connection, once there is room for a handshake.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = self.handshakes.clone().acquire_owned().await.ok()?;
+        match listener.accept().await {
+            Ok((stream, remote)) => Some((stream, remote, permit)),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+
+    /// The handshake, and what it says about the peer.
+    async fn greet(&self, stream: TcpStream, remote: SocketAddr) -> Result<PeerStream, String> {
+        socket::tune(&stream).map_err(|e| e.to_string())?;
+        let acceptor = TlsAcceptor::from(self.tls.current());
+        let tls = tokio::time::timeout(self.options.handshake_timeout, acceptor.accept(stream))
+            .await
+            .map_err(|_| format!("no handshake within {:?}", self.options.handshake_timeout))?
+            .map_err(|e| e.to_string())?;
+        let (_, session) = tls.get_ref();
+        let key_exchange = session
+            .negotiated_key_exchange_group()
+            .and_then(|group| group.name().as_str())
+            .unwrap_or("unknown");
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        // The handshake verified the chain; this reads the name and the end out of it.
+        let (identity, not_after) = match leaf {
+            None => (PeerIdentity::Anonymous, None),
+            Some(der) => {
+                let agency =
+                    identity::agency_of(der, self.tls.trust_domain()).map_err(|e| e.to_string())?;
+                let validity = certificate::validity(der).map_err(|e| e.to_string())?;
+                (PeerIdentity::Agency(agency), Some(validity.not_after))
+            }
+        };
+        let places = match identity {
+            PeerIdentity::Anonymous => &self.strangers,
+            PeerIdentity::Agency(_) => &self.agencies,
+        };
+        let place = places.clone().try_acquire_owned().map_err(|_| "too many connections")?;
+        let revocations = self.tls.revocations().clone();
+        let info = PeerInfo { identity, remote, key_exchange, revocations };
+        let end = Box::pin(end(info.clone(), not_after, self.options.clone(), self.stop.clone()));
+        Ok(PeerStream { tls, info, end, ended: None, _place: place })
+    }
+}
+
+/// Waits for the first reason to end a connection.
+async fn end(
+    info: PeerInfo,
+    not_after: Option<SystemTime>,
+    options: ServerOptions,
+    mut stop: watch::Receiver<bool>,
+) -> End {
+    let own = async {
+        match &info.identity {
+            PeerIdentity::Anonymous => {
+                tokio::time::sleep(options.anonymous_lifetime).await;
+                End::AnonymousTooLong
+            }
+            PeerIdentity::Agency(agency) => tokio::select! {
+                () = info.revocations.clone().until_revoked(agency) => End::Revoked,
+                () = until(not_after) => End::CertificateEnded,
+            },
+        }
+    };
+    tokio::select! {
+        end = own => end,
+        // An error means that the server is gone.
+        _ = stop.wait_for(|stop| *stop) => End::Stopping,
+    }
+}
+
+/// Sleeps in short steps until the wall clock has passed `time`, which may jump.
+async fn until(time: Option<SystemTime>) {
+    let Some(time) = time else { return std::future::pending().await };
+    while let Ok(left) = time.duration_since(SystemTime::now()) {
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(Duration::from_secs(60))).await;
+    }
+}
+
+impl Connected for PeerStream {
+    type ConnectInfo = PeerInfo;
+
+    fn connect_info(&self) -> PeerInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for PeerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // An HTTP/2 connection always has a read pending, so this notices the end at once.
+        if self.ended.is_none()
+            && let Poll::Ready(end) = self.end.as_mut().poll(cx)
+        {
+            self.ended = Some(end);
+            tracing::info!(peer = ?self.info.identity, remote = %self.info.remote, ?end, "closed");
+        }
+        match self.ended {
+            Some(end) => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                format!("{end:?}"),
+            ))),
+            None => Pin::new(&mut self.tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for PeerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+}

@@ -1,0 +1,211 @@
+//! What the same network learns without privacy: from all records pooled, and at each agency alone.
+//!
+//! The comparison is meant to be a fair one for the baselines: their means and variances are exact,
+//! and how long to train is chosen on a tenth of their own training records that are set aside, so
+//! that a small agency neither stops early nor overfits. The test table takes no part in any choice.
+
+use std::sync::{Mutex, PoisonError};
+
+use tributary_job::spec::ModelSpec;
+use tributary_job::{JobSpec, Normalisation, ParameterLayout};
+use tributary_training::local::{LocalTraining, Optimiser, Source, train};
+use tributary_training::{Dataset, Evaluation, Trainer, evaluate};
+
+use crate::data::{Tables, all_rows};
+use crate::error::SimulationError;
+use crate::trainers::TrainerKind;
+
+/// Records per step.
+const BATCH: usize = 256;
+/// Most passes over the records.
+const MAX_PASSES: u32 = 12;
+/// Passes without a better validation loss before training stops.
+const PATIENCE: u32 = 2;
+/// Fewest steps of a pass: small tables are gone through several times.
+const MIN_STEPS: usize = 100;
+/// Learning rate of the first pass; the p-th has this over `1 + p / 2`.
+const LEARNING_RATE: f32 = 0.05;
+/// Heavy-ball momentum.
+const MOMENTUM: f32 = 0.9;
+/// One record in so many is set aside to choose when to stop.
+const VALIDATION: usize = 10;
+
+/// Baselines, measured on the test table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Baselines {
+    /// All records in one place.
+    pub pooled: Evaluation,
+    /// Each agency alone, in the order of the roster.
+    pub silos: Vec<(String, Evaluation)>,
+}
+
+/// Trains and measures all baselines, on as many threads as there are cores. Deterministic.
+///
+/// # Errors
+/// If a trainer fails.
+pub fn run(
+    job: &JobSpec,
+    tables: &Tables,
+    kind: TrainerKind,
+) -> Result<Baselines, SimulationError> {
+    let pooled: Vec<&Dataset> = tables.silos.iter().map(|(_, data)| data).collect();
+    // The largest first, so that no thread is left with it at the end.
+    let mut tasks = vec![(0, pooled)];
+    tasks.extend(tables.silos.iter().enumerate().map(|(i, (_, data))| (i + 1, vec![data])));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
+    let (queue, done) = (Mutex::new(tasks.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((at, data)) = next else { return };
+                    let result = Baseline { job, kind }.measure(&data, &tables.test);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    let mut results = done.into_iter().map(|(_, result)| result);
+    let missing = || SimulationError::Trainer("a baseline was not computed".into());
+    let pooled = results.next().ok_or_else(missing)??;
+    let names = tables.silos.iter().map(|(name, _)| name.clone());
+    let silos = names.zip(results).map(|(name, result)| Ok((name, result?)));
+    Ok(Baselines { pooled, silos: silos.collect::<Result<_, SimulationError>>()? })
+}
+
+struct Baseline<'a> {
+    job: &'a JobSpec,
+    kind: TrainerKind,
+}
+
+impl Baseline<'_> {
+    fn measure(&self, data: &[&Dataset], test: &Dataset) -> Result<Evaluation, SimulationError> {
+        let failed = |e: &dyn std::fmt::Display| SimulationError::Trainer(e.to_string());
+        let (model, inputs): (&ModelSpec, usize) = (&self.job.model, self.job.data.input_width());
+        let mut trainer = self.kind.make(model, inputs).map_err(|e| failed(&e))?;
+        let norm = exact_normalisation(data);
+        let layout = ParameterLayout::of(model, inputs);
+        let initial = layout.initial_parameters(self.job.training.seed);
+        let best = fit(trainer.as_mut(), data, &norm, initial).map_err(|e| failed(&e))?;
+        let rows = all_rows(test);
+        evaluate(trainer.as_mut(), &best, test, &rows, &norm).map_err(|e| failed(&e))
+    }
+}
+
+/// Trains pass by pass and keeps the parameters with the least loss on the records set aside.
+fn fit(
+    trainer: &mut dyn Trainer,
+    data: &[&Dataset],
+    norm: &Normalisation,
+    initial: Vec<f32>,
+) -> Result<Vec<f32>, tributary_training::TrainerError> {
+    let rows: Vec<_> = data.iter().map(|data| split(data.len())).collect();
+    let sources: Vec<_> = data
+        .iter()
+        .zip(&rows)
+        .map(|(dataset, (fitted, _))| Source { dataset, rows: fitted })
+        .collect();
+    let records: usize = rows.iter().map(|(fitted, _)| fitted.len()).sum();
+    let epochs = (MIN_STEPS * BATCH).div_ceil(records.max(1)).clamp(1, MIN_STEPS) as u32;
+    let (mut best, mut best_loss) = (initial.clone(), f64::INFINITY);
+    let (mut parameters, mut since) = (initial, 0);
+    for pass in 0..MAX_PASSES {
+        let learning_rate = LEARNING_RATE / (1.0 + pass as f32 / 2.0);
+        let optimiser = Optimiser::Sgd { learning_rate, momentum: MOMENTUM };
+        let settings =
+            LocalTraining { epochs, batch_size: BATCH, optimiser, seed: u64::from(pass) };
+        parameters = train(trainer, &sources, norm, parameters, &settings)?;
+        let loss = validation_loss(trainer, &parameters, data, &rows, norm)?;
+        if loss < best_loss {
+            (best, best_loss, since) = (parameters.clone(), loss, 0);
+        } else {
+            since += 1;
+            if since >= PATIENCE {
+                break;
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn validation_loss(
+    trainer: &mut dyn Trainer,
+    parameters: &[f32],
+    data: &[&Dataset],
+    rows: &[(Vec<u32>, Vec<u32>)],
+    norm: &Normalisation,
+) -> Result<f64, tributary_training::TrainerError> {
+    let (mut total, mut records) = (0.0, 0.0);
+    for (dataset, (_, aside)) in data.iter().zip(rows) {
+        let measured = evaluate(trainer, parameters, dataset, aside, norm)?;
+        if let Some(loss) = measured.log_loss {
+            total += loss * aside.len() as f64;
+            records += aside.len() as f64;
+        }
+    }
+    Ok(if records > 0.0 { total / records } else { f64::INFINITY })
+}
+
+/// Rows to train on and rows set aside: every tenth.
+fn split(records: usize) -> (Vec<u32>, Vec<u32>) {
+    let (mut fitted, mut aside) = (Vec::with_capacity(records), Vec::new());
+    for row in 0..records {
+        let to = if row % VALIDATION == VALIDATION - 1 { &mut aside } else { &mut fitted };
+        to.push(row as u32);
+    }
+    (fitted, aside)
+}
+
+fn exact_normalisation(data: &[&Dataset]) -> Normalisation {
+    let mut sums: Vec<f64> = Vec::new();
+    for dataset in data {
+        let part = dataset.statistics_contribution(&all_rows(dataset));
+        sums.resize(part.len(), 0.0);
+        sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
+    }
+    Normalisation::from_sums(&sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::DataDir;
+    use crate::synthetic::Synthetic;
+
+    #[test]
+    fn pooled_beats_every_silo_on_a_rule_that_no_silo_sees_whole() {
+        let job = JobSpec::from_toml(include_str!("../scenarios/toy-job.toml")).unwrap();
+        let synthetic = Synthetic {
+            agencies: 5,
+            records: vec![1500, 1000, 800, 400, 300],
+            features: 4,
+            test_records: 1000,
+            spread: 1.0,
+            seed: 7,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let data = synthetic.write(&job.agencies, DataDir::new(dir.path())).unwrap();
+        let tables = data.load(&job.agencies, &job.data).unwrap();
+        let baselines = run(&job, &tables, TrainerKind::Reference).unwrap();
+        assert_eq!(baselines, run(&job, &tables, TrainerKind::Reference).unwrap());
+        let pooled = baselines.pooled.auc.unwrap();
+        assert!(pooled > 0.8, "{pooled}");
+        let names: Vec<_> = baselines.silos.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["north", "east", "south", "west", "isle"]);
+        for (name, silo) in &baselines.silos {
+            let auc = silo.auc.unwrap();
+            assert!(auc > 0.5 && auc < pooled, "{name}: {auc} against {pooled}");
+        }
+    }
+
+    #[test]
+    fn one_record_in_ten_is_set_aside_and_none_is_lost() {
+        let (fitted, aside) = split(25);
+        assert_eq!(aside, [9, 19]);
+        assert_eq!(fitted.len() + aside.len(), 25);
+        assert!(split(3).1.is_empty());
+    }
+}

@@ -1,0 +1,93 @@
+//! A virtual node's disk: what it made durable, and nothing else, survives its process.
+//!
+//! Mirrors what a node's database keeps. In memory only.
+
+use tributary_ledger::Entry;
+use tributary_node::engine::{Record, StoredJob};
+use tributary_secagg::SecretBytes;
+
+/// Durable state of one virtual node.
+#[derive(Debug, Default)]
+pub struct Disk {
+    book: Vec<Entry>,
+    job: Option<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    hash: String,
+    manifest: String,
+    epoch: Option<SecretBytes>,
+    state: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Disk {
+    /// Keeps a record, as the daemon's storage does.
+    pub fn persist(&mut self, record: Record) {
+        match record {
+            Record::Book(entry) => self.book.push(entry),
+            Record::Job { job, manifest } => {
+                self.job = Some(Job { hash: job, manifest, epoch: None, state: None });
+            }
+            Record::Epoch { job, secret } => {
+                if let Some(stored) = self.job_mut(&job) {
+                    stored.epoch = Some(secret);
+                }
+            }
+            Record::State { job, state, certificate } => {
+                if let Some(stored) = self.job_mut(&job) {
+                    stored.state = Some((state, certificate));
+                }
+            }
+            Record::Ended { job, .. } => {
+                if self.job_mut(&job).is_some() {
+                    self.job = None;
+                }
+            }
+        }
+    }
+
+    /// Entries of the budget book.
+    pub fn book(&self) -> &[Entry] {
+        &self.book
+    }
+
+    /// The job in progress.
+    pub fn job(&self) -> Option<StoredJob> {
+        self.job.as_ref().map(|job| StoredJob {
+            manifest: job.manifest.clone(),
+            epoch: job.epoch.as_ref().map(|secret| secret.as_slice().to_vec()),
+            state: job.state.clone(),
+        })
+    }
+
+    fn job_mut(&mut self, hash: &str) -> Option<&mut Job> {
+        self.job.as_mut().filter(|job| job.hash == hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_newest_of_the_job_in_progress() {
+        let mut disk = Disk::default();
+        let state = |job: &str, bytes: u8| Record::State {
+            job: job.into(),
+            state: vec![bytes],
+            certificate: vec![0],
+        };
+        disk.persist(state("a", 9));
+        assert!(disk.job().is_none());
+        disk.persist(Record::Job { job: "a".into(), manifest: "{}".into() });
+        disk.persist(state("a", 1));
+        disk.persist(state("b", 2));
+        let stored = disk.job().unwrap();
+        assert_eq!((stored.manifest.as_str(), stored.state), ("{}", Some((vec![1], vec![0]))));
+        disk.persist(Record::Ended { job: "b".into(), outcome: String::new() });
+        assert!(disk.job().is_some());
+        disk.persist(Record::Ended { job: "a".into(), outcome: String::new() });
+        assert!(disk.job().is_none());
+    }
+}

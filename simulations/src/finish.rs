@@ -1,0 +1,297 @@
+//! From evidence to results: verify, measure, compare, state, and write it all down.
+//!
+//! Works the same on what real processes left and on what a simulation left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tributary_job::{JobSpec, ModelState, Plan};
+use tributary_training::export::write_model;
+use tributary_training::{Evaluation, ModelDescription, Trainer, evaluate};
+
+use crate::baselines::{self, Baselines};
+use crate::charges::{Charges, epsilon_by_round};
+use crate::data::{DataDir, Tables, all_rows};
+use crate::error::{SimulationError, make_folder, write_file};
+use crate::evidence::{RECORD, RunDir};
+use crate::replay::{Replay, replay};
+use crate::summary::{
+    AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary,
+};
+use crate::trainers::TrainerKind;
+use crate::{report, statement, summary};
+
+/// Name of the released model in a results folder.
+pub const MODEL: &str = "model.safetensors";
+
+/// Points of the learning curve, about.
+const CURVE_POINTS: u32 = 25;
+
+/// What to finish.
+#[derive(Debug)]
+pub struct Finish<'a> {
+    /// The evidence.
+    pub run: &'a RunDir,
+    /// The job that the evidence must be of.
+    pub job: &'a JobSpec,
+    /// Where the job was read from, for messages.
+    pub job_path: &'a Path,
+    /// The tables.
+    pub data: &'a DataDir,
+    /// Results folder.
+    pub out: &'a Path,
+    /// Who predicts and trains the baselines.
+    pub trainer: TrainerKind,
+    /// Seconds by phase of what came before.
+    pub timings: BTreeMap<String, f64>,
+    /// Durations of the rounds where the record's own are virtual.
+    pub round_millis: Option<Vec<f64>>,
+}
+
+/// Reads `{"phase": seconds}`; a `total` in it is left out, it is computed anew.
+///
+/// # Errors
+/// If the file is missing or of another shape.
+pub fn read_timings(path: &Path) -> Result<BTreeMap<String, f64>, SimulationError> {
+    let text = crate::error::read_text(path)?;
+    let refuse = |problem: String| SimulationError::Results { path: path.to_owned(), problem };
+    let mut timings: BTreeMap<String, f64> = serde_json::from_str(&text)
+        .map_err(|e| refuse(format!("not a map of seconds by phase: {e}")))?;
+    if timings.values().any(|s| !s.is_finite() || *s < 0.0) {
+        return Err(refuse("seconds must be finite and not negative".into()));
+    }
+    timings.remove("total");
+    Ok(timings)
+}
+
+/// Verifies, measures and writes every result file. Returns the summary.
+///
+/// # Errors
+/// [`SimulationError::Evidence`] if the evidence does not hold; else what is missing or failed.
+pub fn finish(
+    task: &Finish<'_>,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Summary, SimulationError> {
+    let started = Instant::now();
+    make_folder(task.out)?;
+    progress("loading the tables");
+    let tables = task.data.load(&task.job.agencies, &task.job.data)?;
+    progress("verifying the record and replaying every round");
+    let mut meter = Meter::new(task, &tables)?;
+    let replayed = replay(task.run, |plan, state| meter.visit(plan, state))?;
+    if replayed.manifest.spec != *task.job {
+        return Err(SimulationError::Job {
+            path: task.job_path.to_owned(),
+            problem: format!("the run in {} is of another job", task.run.root().display()),
+        });
+    }
+    let last = meter.measure(&replayed.state)?;
+    progress("training the comparisons without privacy");
+    let baselines = baselines::run(task.job, &tables, task.trainer)?;
+    progress("writing the results");
+    let mut summary = summarise(task, &replayed, &meter.curve, &last, &baselines)?;
+    write_released_model(&task.out.join(MODEL), &replayed)?;
+    write_statement(task.out, &replayed)?;
+    copy_record(&task.run.record(), &task.out.join(RECORD))?;
+    summary.seconds.insert("finish".into(), started.elapsed().as_secs_f64());
+    let total = summary.seconds.values().sum();
+    summary.seconds.insert("total".into(), total);
+    summary.write(&task.out.join(summary::FILE))?;
+    report::write(task.out)?;
+    Ok(summary)
+}
+
+/// Measures states on the test table as they come by.
+struct Meter<'a> {
+    trainer: Box<dyn Trainer>,
+    tables: &'a Tables,
+    curve: Vec<CurvePoint>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(task: &Finish<'_>, tables: &'a Tables) -> Result<Self, SimulationError> {
+        let (model, inputs) = (&task.job.model, task.job.data.input_width());
+        let trainer = task.trainer.make(model, inputs).map_err(SimulationError::Trainer)?;
+        Ok(Self { trainer, tables, curve: Vec::new() })
+    }
+
+    fn visit(&mut self, plan: &Plan, state: &ModelState) -> Result<(), SimulationError> {
+        let first = u32::from(plan.statistics.is_some());
+        let Some(trained) = state.completed.checked_sub(first) else { return Ok(()) };
+        let training = plan.rounds - first;
+        let every = training.div_ceil(CURVE_POINTS).max(1);
+        if trained.is_multiple_of(every) || trained == training {
+            let measured = self.measure(state)?;
+            self.curve.push(CurvePoint {
+                round: state.completed,
+                test_auc: defined("AUC", measured.auc)?,
+                test_log_loss: defined("log-loss", measured.log_loss)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, state: &ModelState) -> Result<Evaluation, SimulationError> {
+        let (test, rows) = (&self.tables.test, all_rows(&self.tables.test));
+        let trainer = self.trainer.as_mut();
+        evaluate(trainer, &state.parameters, test, &rows, &state.normalisation)
+            .map_err(|e| SimulationError::Trainer(e.to_string()))
+    }
+}
+
+fn summarise(
+    task: &Finish<'_>,
+    replayed: &Replay,
+    curve: &[CurvePoint],
+    last: &Evaluation,
+    baselines: &Baselines,
+) -> Result<Summary, SimulationError> {
+    let Replay { manifest, plan, record, .. } = replayed;
+    let spec = &manifest.spec;
+    let refuse = |e: tributary_dp::DpError| SimulationError::evidence("privacy", e);
+    let statement = statement::build(plan, record)?;
+    let charges = Charges::of(record, plan);
+    let claims = statement.claims.as_ref();
+    let against = claims.map(|c| &c.adversaries[..]).unwrap_or_default();
+    let entries = || record.rounds.iter().map(|r| &r.entry);
+    let dropped = entries().filter(|r| !r.dropped.is_empty());
+    let silo = |(name, e): &(String, Evaluation)| Ok((name.clone(), defined("AUC", e.auc)?));
+    let millis = entries().map(|r| r.millis as f64).collect();
+    Ok(Summary {
+        job: spec.name.clone(),
+        description: spec.description.clone(),
+        job_hash: plan.job.to_string(),
+        agencies: spec.agencies.clone(),
+        declared_records: manifest
+            .roster
+            .iter()
+            .map(|r| (r.agency.clone(), r.declared_records))
+            .collect(),
+        rounds: record.rounds.len() as u32,
+        training_rounds: training_rounds(replayed).count() as u32,
+        attempts: charges.statistics + charges.training,
+        survivors: entries().map(|r| r.survivors.clone()).collect(),
+        dropped: dropped.map(|r| (r.round, r.dropped.clone())).collect(),
+        min_survivors: plan.roster.thresholds.u_min,
+        colluders: plan.roster.thresholds.corrupt,
+        test_auc: defined("AUC", last.auc)?,
+        test_accuracy: defined("accuracy", last.accuracy)?,
+        test_log_loss: defined("log-loss", last.log_loss)?,
+        test_records: last.records as u64,
+        learning_curve: curve.to_vec(),
+        pooled_test_auc: defined("AUC", baselines.pooled.auc)?,
+        silo_test_auc: baselines.silos.iter().map(silo).collect::<Result<_, _>>()?,
+        mode: if claims.is_some() { "record" } else { "none" }.into(),
+        epsilon: claims.map(|c| c.epsilon),
+        delta: spec.privacy.delta,
+        planned_epsilon: plan
+            .epsilon()
+            .map_err(|e| SimulationError::evidence("plan", e))?
+            .map(|e| e.epsilon),
+        epsilon_against: against
+            .iter()
+            .map(|a| AgainstAdversary {
+                adversary: a.adversary,
+                honest_shares: a.honest_shares,
+                epsilon: a.guarantee.as_ref().map(|g| g.epsilon.epsilon),
+            })
+            .collect(),
+        epsilon_by_round: epsilon_by_round(record, plan).map_err(refuse)?,
+        noise_multiplier: plan
+            .training
+            .release
+            .as_ref()
+            .map(|release| release.parameters.noise_multiplier),
+        sampling_rate: spec.privacy.sampling_rate,
+        clip_norm: spec.privacy.clip_norm,
+        parameters: plan.layout.total() as u64,
+        bytes_up_per_parameter: bytes_up_per_parameter(replayed),
+        round_millis: RoundMillis::of(task.round_millis.clone().unwrap_or(millis)),
+        trainer: task.trainer.name().into(),
+        seconds: task.timings.clone(),
+        record_head: RecordHead {
+            length: record.head.length,
+            hash: record.head.hash.clone(),
+        },
+        software_version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// Training rounds of the record: number of survivors and bytes up.
+fn training_rounds(replayed: &Replay) -> impl Iterator<Item = (usize, u64)> {
+    let first = u32::from(replayed.plan.statistics.is_some());
+    let rounds = replayed.record.rounds.iter().map(|r| &r.entry);
+    rounds.filter(move |r| r.round >= first).map(|r| (r.survivors.len(), r.bytes_up))
+}
+
+fn bytes_up_per_parameter(replayed: &Replay) -> f64 {
+    let d = replayed.plan.layout.total() as f64;
+    let each = training_rounds(replayed).map(|(n, bytes)| bytes as f64 / (n as f64 * d));
+    let values: Vec<f64> = each.collect();
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
+fn defined(what: &str, value: Option<f64>) -> Result<f64, SimulationError> {
+    value.filter(|v| v.is_finite()).ok_or_else(|| {
+        SimulationError::Data(format!(
+            "the {what} on test.csv is not defined: the table needs records of both classes, and \
+             the model finite parameters"
+        ))
+    })
+}
+
+fn write_released_model(path: &Path, replayed: &Replay) -> Result<(), SimulationError> {
+    let refuse = |e: &dyn std::fmt::Display| SimulationError::Results {
+        path: path.to_owned(),
+        problem: e.to_string(),
+    };
+    let spec = &replayed.manifest.spec;
+    let description = ModelDescription {
+        job: Some(replayed.plan.job.to_string()),
+        data: spec.data.clone(),
+        model: spec.model.clone(),
+        normalisation: replayed.state.normalisation.clone(),
+    };
+    let metadata = description.to_metadata().map_err(|e| refuse(&e))?;
+    write_model(path, &replayed.plan.layout, &replayed.state.parameters, &metadata)
+        .map_err(|e| refuse(&e))
+}
+
+fn write_statement(out: &Path, replayed: &Replay) -> Result<(), SimulationError> {
+    let path: PathBuf = out.join(statement::FILE);
+    let statement = statement::build(&replayed.plan, &replayed.record)?;
+    let problem = |e: serde_json::Error| SimulationError::Results {
+        path: path.clone(),
+        problem: e.to_string(),
+    };
+    let mut text = serde_json::to_string_pretty(&statement).map_err(problem)?;
+    text.push('\n');
+    write_file(&path, text.as_bytes())
+}
+
+fn copy_record(from: &Path, to: &Path) -> Result<(), SimulationError> {
+    let same = from.canonicalize().ok().zip(to.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    if same {
+        return Ok(());
+    }
+    std::fs::copy(from, to).map(drop).map_err(SimulationError::io(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timings_are_read_without_their_total() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("timings.json");
+        std::fs::write(&path, r#"{"setup": 1.5, "train": 2, "total": 99}"#).unwrap();
+        let timings = read_timings(&path).unwrap();
+        assert_eq!(timings, BTreeMap::from([("setup".into(), 1.5), ("train".into(), 2.0)]));
+        for bad in [r#"{"train": -1}"#, r#"{"train": "x"}"#, "[]"] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(read_timings(&path).unwrap_err().to_string().contains("timings.json"));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Replaying a run from its evidence: every certificate, every sum, every state.
+//!
+//! Believes the manifest (whose hash a reader compares with the one the agencies approved) and the
+//! keys in it, nothing else. Starts from the initial state that the manifest fixes and recomputes
+//! each next one from the published sums, as every node did.
+
+use tributary_job::plan::OperationPlan;
+use tributary_job::{Manifest, ModelState, Plan};
+use tributary_secagg::{
+    Digest, Limits, NodeIndex, NodeSet, ResultQc, RoundView, VectorKind, VerifyingKey, context,
+    vector_root,
+};
+
+use crate::error::SimulationError;
+use crate::evidence::{MANIFEST, RunDir};
+use crate::record::{self, CertifiedRound, Record};
+
+/// What a run came to, verified.
+#[derive(Debug)]
+pub struct Replay {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The plan that follows from it.
+    pub plan: Plan,
+    /// The record.
+    pub record: Record,
+    /// The state after the last certified round.
+    pub state: ModelState,
+}
+
+/// Verifies a run and hands every state, the initial one included, to `visit` in order.
+///
+/// # Errors
+/// [`SimulationError::Evidence`] at the first thing that does not hold; else what `visit` returns.
+pub fn replay(
+    run: &RunDir,
+    mut visit: impl FnMut(&Plan, &ModelState) -> Result<(), SimulationError>,
+) -> Result<Replay, SimulationError> {
+    let text = run.read_manifest()?;
+    let in_manifest = |problem: String| SimulationError::evidence(MANIFEST, problem);
+    let manifest =
+        Manifest::from_canonical(text.trim_end()).map_err(|e| in_manifest(e.to_string()))?;
+    let plan = Plan::derive(&manifest).map_err(|e| in_manifest(e.to_string()))?;
+    let key = VerifyingKey::from_hex(&manifest.aggregator_key)
+        .map_err(|e| in_manifest(e.to_string()))?;
+    let record = record::read(&run.record(), text.trim_end(), &key.0)?;
+    let mut state = plan.initial_state(&manifest);
+    let mut previous = Digest::default();
+    visit(&plan, &state)?;
+    for round in &record.rounds {
+        let step = Step { manifest: &manifest, plan: &plan, state: &state, round };
+        let at = |problem: String| {
+            SimulationError::evidence(format!("round {}", round.entry.round), problem)
+        };
+        let certificate = step.certificate(previous).map_err(at)?;
+        let lanes = run.read_sum(round.entry.round)?;
+        state = step.next(&certificate, &lanes).map_err(at)?;
+        previous = certificate.digest();
+        visit(&plan, &state)?;
+    }
+    check_end(&plan, &record)?;
+    Ok(Replay { manifest, plan, record, state })
+}
+
+/// One certified round against the state before it.
+struct Step<'a> {
+    manifest: &'a Manifest,
+    plan: &'a Plan,
+    state: &'a ModelState,
+    round: &'a CertifiedRound,
+}
+
+impl Step<'_> {
+    /// The round's certificate: a quorum of the roster signed exactly what the entry says, in the
+    /// context that follows from plan, state, keys and cohort.
+    fn certificate(&self, previous: Digest) -> Result<ResultQc, String> {
+        let entry = &self.round.entry;
+        if entry.round != self.state.completed {
+            return Err(format!("stands where round {} is expected", self.state.completed));
+        }
+        let operation = self.operation()?;
+        let bytes = hex::decode(&entry.certificate).map_err(|e| format!("certificate: {e}"))?;
+        let limits = Limits::for_roster(&self.plan.roster);
+        let qc = ResultQc::decode(&bytes, &limits).map_err(|e| format!("certificate: {e}"))?;
+        qc.verify(&self.plan.roster).map_err(|e| format!("certificate: {e}"))?;
+        let cohort = self.set("cohort", &entry.cohort)?;
+        let survivors = self.set("survivors", &entry.survivors)?;
+        if qc.survivors != survivors {
+            return Err("the record names other survivors than the certificate".into());
+        }
+        if !survivors.is_subset(&cohort)
+            || self.set("dropped", &entry.dropped)? != cohort.difference(&survivors)
+        {
+            return Err("cohort, survivors and dropped do not fit together".into());
+        }
+        let transcript = Digest::from_hex(&self.round.transcript).map_err(|e| e.to_string())?;
+        let view = RoundView {
+            round: entry.round,
+            attempt: entry.attempt,
+            operation: operation.operation.code(),
+            vector_len: operation.vector_len,
+            state_hash: self.state.hash(),
+            params_hash: self.plan.params_hash(operation).map_err(|e| e.to_string())?,
+            previous,
+        };
+        if qc.context != context(&self.plan.roster, &transcript, &view, &cohort) {
+            return Err("its context does not follow from plan, state and cohort".into());
+        }
+        for (what, stated, certified) in [
+            ("context", &entry.ctx, qc.context),
+            ("root of the sum", &entry.sum_root, qc.sum_root),
+            ("state hash", &entry.state_hash, qc.state_hash),
+        ] {
+            if *stated != certified.to_string() {
+                return Err(format!("the record's {what} is not the certified one"));
+            }
+        }
+        Ok(qc)
+    }
+
+    /// The state after the round, if the sum is the certified one and leads to the certified state.
+    fn next(&self, qc: &ResultQc, lanes: &[u32]) -> Result<ModelState, String> {
+        if lanes.len() != self.operation()?.vector_len as usize {
+            return Err(format!("the sum has {} lanes", lanes.len()));
+        }
+        if vector_root(VectorKind::Sum, &qc.context, lanes) != qc.sum_root {
+            return Err("the sum is not the one that the agencies certified".into());
+        }
+        let sum = tributary_dp::from_lanes(lanes);
+        let next =
+            self.plan.apply(self.manifest, self.state, &sum).map_err(|e| e.to_string())?;
+        if next.hash() != qc.state_hash {
+            return Err("the sum leads to another state than the certified one".into());
+        }
+        Ok(next)
+    }
+
+    fn operation(&self) -> Result<&OperationPlan, String> {
+        let operation = self.plan.operation(self.round.entry.round);
+        operation.ok_or_else(|| format!("the plan has only {} rounds", self.plan.rounds))
+    }
+
+    fn set(&self, what: &str, names: &[String]) -> Result<NodeSet, String> {
+        let mut set = NodeSet::new(self.plan.roster.size());
+        for name in names {
+            let index = self.manifest.index_of(name);
+            let index = index.ok_or_else(|| format!("{what}: {name} is not in the roster"))?;
+            if !set.insert(NodeIndex(index)) {
+                return Err(format!("{what}: {name} is named twice"));
+            }
+        }
+        Ok(set)
+    }
+}
+
+fn check_end(plan: &Plan, record: &Record) -> Result<(), SimulationError> {
+    let certified = record.rounds.len() as u32;
+    match &record.end {
+        Some(end) if end.rounds != certified || end.complete != (certified == plan.rounds) => {
+            let problem =
+                format!("its end speaks of {} rounds, {certified} are certified", end.rounds);
+            Err(SimulationError::evidence("record", problem))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,207 @@
+//! `summary.json`: the figures of a run, for programs and for the report.
+//!
+//! Plain data. Reading it back refuses other shapes, so that a report is never drawn from a file
+//! that means something else.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{SimulationError, read_text, write_file};
+
+/// Name of the file in a results folder.
+pub const FILE: &str = "summary.json";
+
+/// The figures of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Name of the job.
+    pub job: String,
+    /// What the model is for.
+    pub description: String,
+    /// Hash of the manifest, hex.
+    pub job_hash: String,
+    /// Agencies in the order of the roster.
+    pub agencies: Vec<String>,
+    /// Declared records of each agency.
+    pub declared_records: BTreeMap<String, u64>,
+    /// Certified secure rounds, the statistics round included.
+    pub rounds: u32,
+    /// Training rounds among them.
+    pub training_rounds: u32,
+    /// Attempts of all rounds.
+    pub attempts: u32,
+    /// Names of the survivors, a list per certified round.
+    pub survivors: Vec<Vec<String>>,
+    /// Agencies that were asked and are not in the sum, by round; rounds without any are left out.
+    pub dropped: BTreeMap<u32, Vec<String>>,
+    /// Smallest survivor set that the agencies open.
+    pub min_survivors: u16,
+    /// Colluding agencies that the protocol tolerates.
+    pub colluders: u16,
+    /// Area under the ROC curve of the federated model on the test table.
+    pub test_auc: f64,
+    /// Its accuracy at probability one half.
+    pub test_accuracy: f64,
+    /// Its mean cross-entropy in nats.
+    pub test_log_loss: f64,
+    /// Records of the test table.
+    pub test_records: u64,
+    /// AUC on the way.
+    pub learning_curve: Vec<CurvePoint>,
+    /// AUC of the same network trained without privacy on all records in one place.
+    pub pooled_test_auc: f64,
+    /// AUC of the same network trained without privacy at each agency alone.
+    pub silo_test_auc: BTreeMap<String, f64>,
+    /// Privacy mode: `record` or `none`.
+    pub mode: String,
+    /// Epsilon in the book for all attempts of the record; absent in mode `none`.
+    pub epsilon: Option<f64>,
+    /// Delta of the whole job.
+    pub delta: f64,
+    /// Epsilon that the plan would have spent with every attempt used.
+    pub planned_epsilon: Option<f64>,
+    /// Epsilon against each adversary, strongest guarantee first.
+    pub epsilon_against: Vec<AgainstAdversary>,
+    /// Epsilon in the book after each certified round.
+    pub epsilon_by_round: Vec<f64>,
+    /// Noise multiplier of a training release.
+    pub noise_multiplier: Option<f64>,
+    /// Sampling rate of a training round.
+    pub sampling_rate: f64,
+    /// L2 bound of a record's gradient.
+    pub clip_norm: f64,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Bytes up per parameter, survivor and training round, protocol messages included.
+    pub bytes_up_per_parameter: f64,
+    /// Duration of a secure round.
+    pub round_millis: RoundMillis,
+    /// Who computed gradients and predictions.
+    pub trainer: String,
+    /// Wall-clock seconds by phase, with `total`.
+    pub seconds: BTreeMap<String, f64>,
+    /// Head of the round record: its length and last hash.
+    pub record_head: RecordHead,
+    /// Version of this software.
+    pub software_version: String,
+}
+
+/// The model after so many secure rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurvePoint {
+    /// Secure rounds applied.
+    pub round: u32,
+    /// AUC on the test table.
+    pub test_auc: f64,
+    /// Mean cross-entropy in nats.
+    pub test_log_loss: f64,
+}
+
+/// What holds against one adversary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgainstAdversary {
+    /// Who looks.
+    pub adversary: tributary_dp::Adversary,
+    /// Noise shares that it does not know.
+    pub honest_shares: u16,
+    /// Epsilon; absent if none can be stated.
+    pub epsilon: Option<f64>,
+}
+
+/// Milliseconds of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundMillis {
+    /// Half of the rounds were faster.
+    pub median: f64,
+    /// 95 % of the rounds were faster.
+    pub p95: f64,
+}
+
+/// Where the record ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordHead {
+    /// Number of entries.
+    pub length: u64,
+    /// Hash of the last, hex.
+    pub hash: String,
+}
+
+impl Summary {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it is missing or of another shape.
+    pub fn read(path: &Path) -> Result<Self, SimulationError> {
+        serde_json::from_str(&read_text(path)?).map_err(|e| SimulationError::Results {
+            path: path.to_owned(),
+            problem: format!("not a summary that this version writes: {e}"),
+        })
+    }
+
+    /// Writes the file, keys in order.
+    ///
+    /// # Errors
+    /// From the file system.
+    pub fn write(&self, path: &Path) -> Result<(), SimulationError> {
+        let problem = |e: serde_json::Error| SimulationError::Results {
+            path: path.to_owned(),
+            problem: e.to_string(),
+        };
+        let mut text = serde_json::to_string_pretty(self).map_err(problem)?;
+        text.push('\n');
+        write_file(path, text.as_bytes())
+    }
+
+    /// The best agency alone.
+    pub fn best_silo(&self) -> Option<(&str, f64)> {
+        let silos = self.silo_test_auc.iter().map(|(name, auc)| (name.as_str(), *auc));
+        silos.max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// In how many rounds an agency's vector is in the sum.
+    pub fn rounds_survived(&self, agency: &str) -> usize {
+        let names = |round: &&Vec<String>| round.iter().any(|name| name == agency);
+        self.survivors.iter().filter(names).count()
+    }
+}
+
+impl RoundMillis {
+    /// Of these durations; zeros for none. Quantiles are nearest ranks.
+    pub fn of(mut millis: Vec<f64>) -> Self {
+        millis.sort_by(f64::total_cmp);
+        let rank = |share: f64| {
+            let at = (share * millis.len() as f64).ceil() as usize;
+            millis.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
+        };
+        Self { median: rank(0.5), p95: rank(0.95) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_ranks() {
+        let of = |n: u32| RoundMillis::of((1..=n).rev().map(f64::from).collect());
+        assert_eq!(of(0), RoundMillis { median: 0.0, p95: 0.0 });
+        assert_eq!(of(1), RoundMillis { median: 1.0, p95: 1.0 });
+        assert_eq!(of(100), RoundMillis { median: 50.0, p95: 95.0 });
+    }
+
+    #[test]
+    fn another_shape_is_refused_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, r#"{"job": "x"}"#).unwrap();
+        let error = Summary::read(&path).unwrap_err().to_string();
+        assert!(error.contains("summary.json") && error.contains("description"), "{error}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Which trainer computes the gradients.
+//!
+//! The only place here that knows libtorch; without the feature `torch` it says so and what to do.
+
+use tributary_job::spec::ModelSpec;
+use tributary_training::{ReferenceTrainer, Trainer};
+
+/// A trainer by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainerKind {
+    /// libtorch on the CPU.
+    Torch,
+    /// Pure Rust; needs nothing installed.
+    Reference,
+}
+
+impl Default for TrainerKind {
+    fn default() -> Self {
+        if cfg!(feature = "torch") { Self::Torch } else { Self::Reference }
+    }
+}
+
+impl TrainerKind {
+    /// Name as in `--trainer` and in the summary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Torch => "torch",
+            Self::Reference => "reference",
+        }
+    }
+
+    /// Makes a trainer for a model over `inputs` features.
+    ///
+    /// # Errors
+    /// If this build has no libtorch, or libtorch cannot be used on this machine.
+    pub fn make(self, model: &ModelSpec, inputs: usize) -> Result<Box<dyn Trainer>, String> {
+        match self {
+            Self::Reference => Ok(Box::new(ReferenceTrainer::new(model, inputs))),
+            Self::Torch => torch(model, inputs),
+        }
+    }
+}
+
+#[cfg(feature = "torch")]
+fn torch(model: &ModelSpec, inputs: usize) -> Result<Box<dyn Trainer>, String> {
+    let trainer = tributary_torch::TorchTrainer::new(model, inputs).map_err(|e| e.to_string())?;
+    Ok(Box::new(trainer))
+}
+
+#[cfg(not(feature = "torch"))]
+fn torch(_: &ModelSpec, _: usize) -> Result<Box<dyn Trainer>, String> {
+    Err("this program was built without libtorch: use --trainer reference, or build it with the \
+         feature `torch`"
+        .into())
+}

@@ -1,0 +1,107 @@
+//! `simulate verify`: says what was checked, or stops at what does not hold.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use tributary_training::export::read_described;
+
+use crate::error::SimulationError;
+use crate::evidence::RunDir;
+use crate::replay::{Replay, replay};
+use crate::{finish, statement};
+
+/// What was checked.
+#[derive(Debug)]
+pub struct Verdict {
+    replay: Replay,
+    statement: Option<(PathBuf, Option<f64>)>,
+    model: Option<PathBuf>,
+}
+
+/// Verifies the run in `dir` (or in `dir/run`), the statement, and the model file beside it.
+///
+/// Without `statement`, the one in `dir` is checked if there is one.
+///
+/// # Errors
+/// [`SimulationError::Evidence`] at the first thing that does not hold.
+pub fn verify(dir: &Path, statement: Option<&Path>) -> Result<Verdict, SimulationError> {
+    let replay = replay(&RunDir::find(dir)?, |_, _| Ok(()))?;
+    let beside = dir.join(statement::FILE);
+    let path = statement.map(Path::to_owned).or_else(|| beside.is_file().then_some(beside));
+    let statement = match path {
+        Some(path) => {
+            let checked = statement::check(&path, &replay.plan, &replay.record)?;
+            Some((path, checked.claims.map(|c| c.epsilon)))
+        }
+        None => None,
+    };
+    let model = dir.join(finish::MODEL);
+    let model = model.is_file().then_some(model);
+    if let Some(path) = &model {
+        check_model(path, &replay)?;
+    }
+    Ok(Verdict { replay, statement, model })
+}
+
+fn check_model(path: &Path, replay: &Replay) -> Result<(), SimulationError> {
+    let refuse = |problem: &str| SimulationError::evidence(path.display().to_string(), problem);
+    let (description, parameters) = read_described(path).map_err(|e| refuse(&e.to_string()))?;
+    if description.job.as_deref() != Some(replay.plan.job.to_string().as_str()) {
+        return Err(refuse("is the model of another job"));
+    }
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    if bits(&parameters) != bits(&replay.state.parameters) {
+        return Err(refuse("its parameters are not those that the sums lead to"));
+    }
+    let spec = &replay.manifest.spec;
+    let same = description.data == spec.data
+        && description.model == spec.model
+        && description.normalisation == replay.state.normalisation;
+    if same { Ok(()) } else { Err(refuse("describes its inputs otherwise than the job")) }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Replay { plan, record, state, .. } = &self.replay;
+        writeln!(f, "job         {}", plan.job)?;
+        writeln!(
+            f,
+            "record      {} entries: chain and aggregator's signatures hold; head {}",
+            record.head.length, record.head.hash
+        )?;
+        writeln!(
+            f,
+            "rounds      {} of {} certified; each by a quorum of at least {} agencies",
+            record.rounds.len(),
+            plan.rounds,
+            plan.roster.thresholds.quorum
+        )?;
+        writeln!(f, "sums        each is the one that was certified")?;
+        writeln!(f, "states      recomputed from the sums; the last is {}", state.hash())?;
+        match &self.model {
+            Some(path) => writeln!(f, "model       {}: is that last state", path.display())?,
+            None => writeln!(f, "model       none here; not checked")?,
+        }
+        match &self.statement {
+            Some((path, Some(epsilon))) => write!(
+                f,
+                "statement   {}: recomputed, epsilon {epsilon:.4} for all attempts of the record",
+                path.display()
+            ),
+            Some((path, None)) => write!(
+                f,
+                "statement   {}: holds, and promises no differential privacy",
+                path.display()
+            ),
+            None => write!(f, "statement   none given; not checked"),
+        }?;
+        if record.end.is_none() {
+            write!(
+                f,
+                "\n\nThe record has no end: the job still runs, or lines were cut off. Compare \
+                 the head with the aggregator's."
+            )?;
+        }
+        Ok(())
+    }
+}
