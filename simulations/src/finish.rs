@@ -16,9 +16,7 @@ use crate::data::{DataDir, Tables, all_rows};
 use crate::error::{SimulationError, make_folder, write_file};
 use crate::evidence::{RECORD, RunDir};
 use crate::replay::{Replay, replay};
-use crate::summary::{
-    AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary,
-};
+use crate::summary::{AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary};
 use crate::trainers::TrainerKind;
 use crate::{report, statement, summary};
 
@@ -210,10 +208,7 @@ fn summarise(
         round_millis: RoundMillis::of(task.round_millis.clone().unwrap_or(millis)),
         trainer: task.trainer.name().into(),
         seconds: task.timings.clone(),
-        record_head: RecordHead {
-            length: record.head.length,
-            hash: record.head.hash.clone(),
-        },
+        record_head: RecordHead { length: record.head.length, hash: record.head.hash.clone() },
         software_version: env!("CARGO_PKG_VERSION").into(),
     })
 }

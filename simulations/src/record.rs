@@ -15,6 +15,7 @@ use tributary_round::record::{
     AbortEntry, AgencyEntry, KIND_ABORT, KIND_AGENCY, KIND_END, KIND_EPOCH, KIND_MANIFEST,
     KIND_ROUND, RoundEntry,
 };
+use tributary_secagg::VerifyingKey;
 
 use crate::error::SimulationError;
 
@@ -79,20 +80,35 @@ pub fn read(path: &Path, manifest: &str, key: &[u8; 32]) -> Result<Record, Simul
     sort(&entries, manifest, head).map_err(refuse)
 }
 
+/// Reads a record by the manifest and the key that its own first entry names: whole in itself, but
+/// only as trustworthy as that manifest.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_own(path: &Path) -> Result<Record, SimulationError> {
+    let text = crate::error::read_text(path)?;
+    let refuse = |problem: String| SimulationError::evidence(path.display().to_string(), problem);
+    let first = text.lines().next().ok_or_else(|| refuse("is empty".into()))?;
+    let entry: Entry =
+        serde_json::from_str(first).map_err(|e| refuse(format!("line 1: not an entry: {e}")))?;
+    let manifest = canonical_json(&entry.body).map_err(|e| refuse(e.to_string()))?;
+    let key = entry.body.get("aggregator_key").and_then(serde_json::Value::as_str);
+    let key = key.and_then(|text| VerifyingKey::from_hex(text).ok());
+    let key = key.ok_or_else(|| refuse("line 1: names no aggregator key".into()))?;
+    read(path, &manifest, &key.0)
+}
+
 fn sort(entries: &[Entry], manifest: &str, head: Head) -> Result<Record, String> {
-    let mut record = Record {
-        rounds: Vec::new(),
-        aborts: Vec::new(),
-        agencies: Vec::new(),
-        end: None,
-        head,
-    };
+    let mut record =
+        Record { rounds: Vec::new(), aborts: Vec::new(), agencies: Vec::new(), end: None, head };
     let mut transcript = None;
     let mut entries = entries.iter();
     let first = entries.next().ok_or("is empty")?;
     let recorded = canonical_json(&first.body).map_err(|e| e.to_string())?;
     if first.kind != KIND_MANIFEST || recorded != manifest {
-        return Err("does not begin with this run's manifest: it is the record of another job".into());
+        return Err(
+            "does not begin with this run's manifest: it is the record of another job".into()
+        );
     }
     for entry in entries {
         if record.end.is_some() {
@@ -101,9 +117,9 @@ fn sort(entries: &[Entry], manifest: &str, head: Head) -> Result<Record, String>
         match entry.kind.as_str() {
             KIND_EPOCH => transcript = Some(body::<EpochEntry>(entry)?.transcript),
             KIND_ROUND => {
-                let transcript = transcript
-                    .clone()
-                    .ok_or_else(|| format!("line {}: a round before any epoch", entry.sequence + 1))?;
+                let transcript = transcript.clone().ok_or_else(|| {
+                    format!("line {}: a round before any epoch", entry.sequence + 1)
+                })?;
                 record.rounds.push(CertifiedRound { entry: body(entry)?, transcript });
             }
             KIND_ABORT => record.aborts.push(body(entry)?),

@@ -41,11 +41,11 @@ pub fn replay(
     let manifest =
         Manifest::from_canonical(text.trim_end()).map_err(|e| in_manifest(e.to_string()))?;
     let plan = Plan::derive(&manifest).map_err(|e| in_manifest(e.to_string()))?;
-    let key = VerifyingKey::from_hex(&manifest.aggregator_key)
-        .map_err(|e| in_manifest(e.to_string()))?;
+    let key =
+        VerifyingKey::from_hex(&manifest.aggregator_key).map_err(|e| in_manifest(e.to_string()))?;
     let record = record::read(&run.record(), text.trim_end(), &key.0)?;
     let mut state = plan.initial_state(&manifest);
-    let mut previous = Digest::default();
+    let mut previous = Digest::ZERO;
     visit(&plan, &state)?;
     for round in &record.rounds {
         let step = Step { manifest: &manifest, plan: &plan, state: &state, round };
@@ -80,7 +80,7 @@ impl Step<'_> {
         }
         let operation = self.operation()?;
         let bytes = hex::decode(&entry.certificate).map_err(|e| format!("certificate: {e}"))?;
-        let limits = Limits::for_roster(&self.plan.roster);
+        let limits = Limits::for_members(self.plan.roster.size());
         let qc = ResultQc::decode(&bytes, &limits).map_err(|e| format!("certificate: {e}"))?;
         qc.verify(&self.plan.roster).map_err(|e| format!("certificate: {e}"))?;
         let cohort = self.set("cohort", &entry.cohort)?;
@@ -99,7 +99,7 @@ impl Step<'_> {
             attempt: entry.attempt,
             operation: operation.operation.code(),
             vector_len: operation.vector_len,
-            state_hash: self.state.hash(),
+            state_hash: self.state.hash(&self.plan.job),
             params_hash: self.plan.params_hash(operation).map_err(|e| e.to_string())?,
             previous,
         };
@@ -127,9 +127,8 @@ impl Step<'_> {
             return Err("the sum is not the one that the agencies certified".into());
         }
         let sum = tributary_dp::from_lanes(lanes);
-        let next =
-            self.plan.apply(self.manifest, self.state, &sum).map_err(|e| e.to_string())?;
-        if next.hash() != qc.state_hash {
+        let next = self.plan.apply(self.manifest, self.state, &sum).map_err(|e| e.to_string())?;
+        if next.hash(&self.plan.job) != qc.state_hash {
             return Err("the sum leads to another state than the certified one".into());
         }
         Ok(next)

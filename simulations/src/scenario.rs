@@ -73,8 +73,7 @@ impl Scenario {
     /// The file, the field and what it must be.
     pub fn load(path: &Path) -> Result<Self, SimulationError> {
         let text = read_text(path)?;
-        let refuse =
-            |problem: String| SimulationError::Scenario { path: path.to_owned(), problem };
+        let refuse = |problem: String| SimulationError::Scenario { path: path.to_owned(), problem };
         let file: ScenarioFile =
             toml::from_str(&text).map_err(|e| refuse(e.to_string().trim().to_owned()))?;
         let folder = path.parent().unwrap_or(Path::new("."));

@@ -54,8 +54,10 @@ pub fn check(
     }
     if stated.claims.is_some() {
         let (claimed, charged) = (stated.job(), derived.job());
-        let (claimed, charged) =
-            (claimed.map_err(|e| refuse(e.to_string()))?, charged.map_err(|e| refuse(e.to_string()))?);
+        let (claimed, charged) = (
+            claimed.map_err(|e| refuse(e.to_string()))?,
+            charged.map_err(|e| refuse(e.to_string()))?,
+        );
         if claimed.training_releases != charged.training_releases {
             return Err(refuse(format!(
                 "it counts {} training releases, the record has {}",

@@ -77,7 +77,7 @@ impl fmt::Display for Verdict {
             plan.roster.thresholds.quorum
         )?;
         writeln!(f, "sums        each is the one that was certified")?;
-        writeln!(f, "states      recomputed from the sums; the last is {}", state.hash())?;
+        writeln!(f, "states      recomputed from the sums; the last is {}", state.hash(&plan.job))?;
         match &self.model {
             Some(path) => writeln!(f, "model       {}: is that last state", path.display())?,
             None => writeln!(f, "model       none here; not checked")?,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -65,7 +65,10 @@ pub async fn run(
         };
         let frame = match ToNode::try_from(frame) {
             Ok(frame) => frame,
-            Err(error) => bail!("a frame of the aggregator cannot be read: {error}"),
+            Err(error) => {
+                let text = format!("a frame of the aggregator cannot be read: {error}");
+                return Ok(Ended::Refused(text));
+            }
         };
         let refusal = match &frame {
             ToNode::Refused(refused) => Some(format!("{}: {}", refused.code, refused.text)),

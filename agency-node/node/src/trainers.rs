@@ -1,5 +1,7 @@
 //! Which trainer a node uses, by name.
 
+#[cfg(feature = "torch")]
+use tributary_training::TrainerError;
 use tributary_training::reference::ReferenceTrainer;
 
 use crate::config::TrainerKind;
@@ -13,8 +15,16 @@ pub fn factory(kind: TrainerKind) -> TrainerFactory {
         }
         #[cfg(feature = "torch")]
         TrainerKind::Torch => Box::new(|model, inputs| {
-            let trainer = tributary_torch::TorchTrainer::new(model, inputs);
-            Ok(Box::new(trainer.map_err(|e| e.to_string())?))
+            match tributary_torch::TorchTrainer::new(model, inputs) {
+                Ok(trainer) => Ok(Box::new(trainer)),
+                // On this machine libtorch's kernels would let one record's bits depend on its
+                // neighbours; privacy counts on them not to. The reference trainer never does.
+                Err(error @ TrainerError::PlaceDependent { .. }) => {
+                    tracing::warn!("{error}; training with the reference trainer instead");
+                    Ok(Box::new(ReferenceTrainer::new(model, inputs)))
+                }
+                Err(error) => Err(error.to_string()),
+            }
         }),
         #[cfg(not(feature = "torch"))]
         TrainerKind::Torch => {

@@ -238,7 +238,9 @@ impl Coordinator {
 
     fn connected(&mut self, node: NodeIndex, resume: Resume, effects: &mut Vec<Effect>) {
         if let Stage::Ended { complete, reason } = &self.stage {
-            effects.push(Effect::End { node, complete: *complete, reason: reason.clone() });
+            let certificate = self.certificate.as_ref().map(ResultQc::encode);
+            let (complete, reason) = (*complete, reason.clone());
+            effects.push(Effect::End { node, complete, reason, certificate });
             return;
         }
         if let Some(member) = self.members.get_mut(usize::from(node.0)) {
@@ -362,10 +364,12 @@ impl Coordinator {
             "rounds": self.state.completed, "attempts": self.spent});
         self.record(&mut step, now, KIND_END, body);
         effects.push(self.persist(step));
+        let certificate = self.certificate.as_ref().map(ResultQc::encode);
         for (i, member) in self.members.iter().enumerate() {
             if member.connected {
                 let node = NodeIndex(i as u16);
-                effects.push(Effect::End { node, complete, reason: reason.clone() });
+                let (reason, certificate) = (reason.clone(), certificate.clone());
+                effects.push(Effect::End { node, complete, reason, certificate });
             }
         }
         effects.push(Effect::Finished { complete, reason });

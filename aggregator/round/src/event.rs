@@ -116,6 +116,8 @@ pub enum Effect {
         complete: bool,
         /// Why not.
         reason: String,
+        /// Certificate of the newest certified state, if there is one.
+        certificate: Option<Vec<u8>>,
     },
     /// The job is over for the driver too.
     Finished {

@@ -80,11 +80,12 @@ impl Bridge {
             Effect::Idle(node, text) => {
                 Some((*node, vec![ToNode::Idle { text: Text::clipped(text) }]))
             }
-            Effect::End { node, complete, reason } => {
+            Effect::End { node, complete, reason, certificate } => {
                 let outcome =
                     if *complete { JobOutcome::Completed } else { JobOutcome::Stopped };
                 let text = Text::clipped(reason);
-                let end = JobEnd { job: self.job, outcome, text, certificate: None };
+                let certificate = certificate.clone();
+                let end = JobEnd { job: self.job, outcome, text, certificate };
                 Some((*node, vec![ToNode::JobEnd(end)]))
             }
             Effect::Persist(_)

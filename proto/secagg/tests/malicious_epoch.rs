@@ -1,5 +1,7 @@
 //! An aggregator or a peer that cheats while an epoch's keys are set up.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -8,9 +10,9 @@ use std::sync::Arc;
 use common::{parties, sends};
 use tributary_secagg::messages::{EpochHello, KemParcel, SignedMessage as _};
 use tributary_secagg::{
-    AbortReason, EpochHellos, EpochKems, Fault, Identity, NodeEpoch, NodeEpochHello, NodeEpochKem,
-    NodeIndex, NodeMessage, NodeSet, Party, Roster, ServerEpoch, ServerMessage, ServerOutput,
-    Thresholds,
+    AbortReason, EpochHellos, EpochKems, EpochStart, Fault, Identity, NodeEpoch, NodeEpochHello,
+    NodeEpochKem, NodeIndex, NodeMessage, NodeSet, Party, Roster, ServerEpoch, ServerMessage,
+    ServerOutput, Thresholds,
 };
 
 struct Setup {
@@ -106,6 +108,20 @@ fn keys_replayed_from_another_epoch() {
         NodeEpochHello::open(setup.roster.clone(), NodeIndex(0), setup.identities[0].clone(), 10)
             .unwrap();
     blames(state.on_hellos(list), Party::Aggregator, "another epoch");
+}
+
+#[test]
+fn a_start_that_is_not_the_aggregators_or_of_another_roster() {
+    let setup = setup();
+    let (_, _, aggregator) = parties(setup.roster.thresholds);
+    let start = EpochStart::new(&setup.roster, &aggregator, 4);
+    assert!(start.verify(&setup.roster).is_ok());
+    let forged = start.clone().signed_by(&setup.identities[0]);
+    blames(forged.verify(&setup.roster), Party::Aggregator, "did not sign");
+    let renumbered = EpochStart { epoch: 5, ..start.clone() }.signed_by(&aggregator);
+    blames(renumbered.verify(&setup.roster), Party::Aggregator, "another job or roster");
+    let (other, _, _) = parties(Thresholds::complete_graph(5, 0.0, 0.2, 4).unwrap());
+    blames(start.verify(&other), Party::Aggregator, "another job or roster");
 }
 
 /// Signs a changed hello of node 3 as node 3 would.

@@ -2,6 +2,8 @@
 //! goes on without the cheat. The cluster has six nodes, one of them may be
 //! corrupt: tau = shamir_t = u_min = 4.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! A malicious aggregator: every attack is refused by the nodes, by name. The
 //! cluster has five nodes of which one may be corrupt, so tau = shamir_t = 4.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
+
 mod common;
 
 use std::cell::RefCell;

@@ -73,7 +73,7 @@ pub fn save(path: &Path, content: &[u8], secret: bool) -> Result<(), FileError> 
 /// old or all are new. `group` names the marker file. Creates the folder (mode 0700) if need be.
 ///
 /// First every new content is written beside its file; then the marker makes the change final;
-/// then the files are put in place and the marker is removed.
+/// then the files are put in place and the marker is removed. A group always has the same names.
 ///
 /// # Errors
 /// [`FileError::Io`]; unless the marker was written, nothing has changed.
@@ -271,6 +271,21 @@ mod tests {
         write_synced(&folder.join("chain.new"), b"c2", false).unwrap();
         save_group(folder, "group", &pair(b"k3", b"c3")).unwrap();
         assert_eq!(read_pair(folder), strings("k3", "c3"));
+    }
+
+    #[test]
+    fn a_final_change_is_finished_before_the_next_begins() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path();
+        save_group(folder, "group", &pair(b"k1", b"c1")).unwrap();
+        write_synced(&folder.join("key.new"), b"k2", true).unwrap();
+        write_synced(&folder.join("chain.new"), b"c2", false).unwrap();
+        write_synced(&folder.join("group.commit"), b"", false).unwrap();
+        // The next change fails half-way, as in a crash.
+        let [key, chain] = pair(b"k3", b"c3");
+        let impossible = Entry { name: "no/such/folder", content: b"", secret: false };
+        save_group(folder, "group", &[key, impossible, chain]).unwrap_err();
+        assert_eq!(read_pair(folder), strings("k2", "c2"));
     }
 
     #[cfg(unix)]

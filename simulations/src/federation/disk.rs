@@ -3,8 +3,7 @@
 //! Mirrors what a node's database keeps. In memory only.
 
 use tributary_ledger::Entry;
-use tributary_node::engine::{Record, StoredJob};
-use tributary_secagg::SecretBytes;
+use tributary_node::engine::{Record, Secret, StoredJob};
 
 /// Durable state of one virtual node.
 #[derive(Debug, Default)]
@@ -17,7 +16,7 @@ pub struct Disk {
 struct Job {
     hash: String,
     manifest: String,
-    epoch: Option<SecretBytes>,
+    epoch: Option<Secret>,
     state: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -56,7 +55,7 @@ impl Disk {
     pub fn job(&self) -> Option<StoredJob> {
         self.job.as_ref().map(|job| StoredJob {
             manifest: job.manifest.clone(),
-            epoch: job.epoch.as_ref().map(|secret| secret.as_slice().to_vec()),
+            epoch: job.epoch.as_ref().map(|secret| secret.0.to_vec()),
             state: job.state.clone(),
         })
     }

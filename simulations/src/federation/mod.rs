@@ -139,10 +139,10 @@ impl Federation {
     /// One exchange; true once the job is over.
     fn step(&mut self, observe: &mut dyn FnMut(&RoundEntry)) -> Result<bool, SimulationError> {
         self.carry_out(observe)?;
-        if let Some((complete, reason)) = &self.ended {
+        if let Some((complete, reason)) = self.ended.take() {
+            // The nodes hear of the end and close their books.
             self.work();
-            let error = || Err(SimulationError::Federation(reason.clone()));
-            return if *complete { Ok(true) } else { error() };
+            return if complete { Ok(true) } else { Err(SimulationError::Federation(reason)) };
         }
         let round = self.coordinator.state().completed;
         let running = self.coordinator.progress().phase == JobPhase::Round;

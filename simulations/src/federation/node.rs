@@ -143,9 +143,7 @@ impl VirtualNode {
         let table = recipe.table.clone();
         let source = DatasetSource {
             declared_records: recipe.declared_records,
-            load: Box::new(move |spec| {
-                Dataset::load_csv(&table, spec).map_err(|e| e.to_string())
-            }),
+            load: Box::new(move |spec| Dataset::load_csv(&table, spec).map_err(|e| e.to_string())),
         };
         let trainer = recipe.trainer;
         let (seed, agency, draws) = (recipe.seed, recipe.agency.clone(), self.draws.clone());

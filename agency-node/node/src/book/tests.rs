@@ -36,14 +36,14 @@ fn charge(job: &str, round: u32) -> ChargeEntry {
 fn exhaustion_refuses_with_a_sentence_that_says_what_is_left() {
     let identity = identity();
     let (mut book, _) = book(&identity, 2.0);
-    book.reserve("d", "a", &gaussian(4.0), AT, &identity).unwrap();
+    book.reserve("d", "a", &gaussian(3.5), AT, &identity).unwrap();
     let refused = book.reserve("d", "b", &gaussian(3.0), AT, &identity).unwrap_err();
     let text = refused.to_string();
     assert!(text.contains("the limit is 2.000"), "{text}");
     assert!(matches!(refused, BookError::Exhausted { would_be, .. } if would_be > 2.0));
     // A refusal leaves no trace: closing the first job makes room.
     book.close("d", "a", AT, &identity).unwrap().unwrap();
-    book.reserve("d", "b", &gaussian(4.0), AT, &identity).unwrap();
+    book.reserve("d", "b", &gaussian(3.5), AT, &identity).unwrap();
 }
 
 #[test]

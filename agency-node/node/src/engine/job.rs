@@ -1,6 +1,6 @@
 //! The job a node is in: manifest, plan, state, keys, data, trainer.
 
-use tributary_dp::DiscreteGaussian;
+use tributary_dp::{DiscreteGaussian, RdpCurve, Release};
 use tributary_job::{Manifest, ModelState, OperationPlan, Plan};
 use tributary_secagg::{Limits, NodeEpoch, NodeIndex, ResultQc, Roster};
 use tributary_training::{Dataset, Trainer};
@@ -25,6 +25,13 @@ pub struct ActiveJob {
     pub(super) data: Dataset,
     pub(super) trainer: Box<dyn Trainer>,
     pub(super) noise: Noise,
+    pub(super) costs: Costs,
+}
+
+/// What one attempt of each kind of round costs; `None` without noise.
+pub(super) struct Costs {
+    pub(super) statistics: Option<RdpCurve>,
+    pub(super) training: Option<RdpCurve>,
 }
 
 /// One sampler per kind of round, its table made before any round opens.
@@ -66,6 +73,10 @@ impl ActiveJob {
             statistics: plan.statistics.as_ref().map(sampler).transpose()?.flatten(),
             training: sampler(&plan.training)?,
         };
+        let costs = Costs {
+            statistics: plan.statistics.as_ref().map(cost).transpose()?.flatten(),
+            training: cost(&plan.training)?,
+        };
         let state = plan.initial_state(&manifest);
         Ok(Self {
             keys: Keys::None,
@@ -79,6 +90,7 @@ impl ActiveJob {
             data,
             trainer,
             noise,
+            costs,
         })
     }
 
@@ -186,6 +198,11 @@ impl ActiveJob {
         out.push(report(self.hash(), round, attempt, code));
         self.abandon_round();
     }
+}
+
+fn cost(operation: &OperationPlan) -> Result<Option<RdpCurve>, Refusal> {
+    let curve = operation.release.as_ref().map(Release::rdp).transpose();
+    curve.map_err(|e| Refusal::new(RefusalCode::Unsupported, e.to_string()))
 }
 
 fn sampler(operation: &OperationPlan) -> Result<Option<DiscreteGaussian>, Refusal> {

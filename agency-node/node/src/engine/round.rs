@@ -194,9 +194,16 @@ impl ActiveJob {
     ) -> Result<Vec<NodeOutput>, GiveUp> {
         let (job, dataset) = (self.hex(), self.manifest().spec.dataset.clone());
         let Some(running) = &mut self.running else { return Ok(Vec::new()) };
-        if let Some(release) = &running.operation.release {
+        let cost = match running.operation.operation {
+            Operation::Statistics => self.costs.statistics.as_ref(),
+            Operation::Training => self.costs.training.as_ref(),
+        };
+        if running.operation.release.is_some() && cost.is_none() {
+            let text = "a private release without its cost".to_owned();
+            return Err(GiveUp(ReportCode::BudgetSpent, text));
+        }
+        if let Some(curve) = cost {
             let failed = |text: String| GiveUp(ReportCode::BudgetSpent, text);
-            let curve = release.rdp().map_err(|e| failed(e.to_string()))?;
             let charge = ChargeEntry {
                 job,
                 round: running.round,
@@ -206,7 +213,7 @@ impl ActiveJob {
                 payload: payload.to_string(),
             };
             let entry = book
-                .charge(&dataset, charge, &curve, &now.0, &setup.identity)
+                .charge(&dataset, charge, curve, &now.0, &setup.identity)
                 .map_err(|e| failed(e.to_string()))?;
             out.push(Output::Persist(Record::Book(entry)));
         }

@@ -67,3 +67,16 @@ fn clipped_gradients(
         .map_err(|e| e.to_string())?;
     Ok((clipped.sum, clipped.non_finite))
 }
+
+#[cfg(test)]
+mod tests {
+    use tributary_job::plan::{FLOAT_ERROR, MAX_RECORDS_PER_NODE};
+
+    #[test]
+    fn the_plan_allows_for_the_rounding_of_every_summation_used() {
+        let records = MAX_RECORDS_PER_NODE;
+        assert!(tributary_training::float_error(records as usize) <= FLOAT_ERROR);
+        assert!(tributary_dp::summation_error(records).unwrap() <= FLOAT_ERROR);
+        assert!(records as usize <= tributary_training::trainer::MAX_RECORDS);
+    }
+}

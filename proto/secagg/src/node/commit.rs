@@ -1,11 +1,13 @@
 //! R0 and R1 at a node: check the start of an attempt against what this node
 //! believes, take the keys of the step, draw the seeds, deal the shares.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand_core::RngCore;
 
-use super::epoch::{NodeEpoch, check_identity};
+use super::chains::NodeEpoch;
+use super::epoch::check_identity;
 use super::relay::{Committed, Inbound};
 use super::{Attempt, NodeRound, State};
 use crate::context::{RoundView, context};
@@ -132,10 +134,10 @@ impl Attempt {
         let escrow_seed = EscrowSeed::random(rng);
         let threshold = self.roster.thresholds.shamir_t;
         let dealt = dealing::deal(&self_seed, &escrow_seed, threshold, &self.cohort, rng)?;
-        let mut keys: std::collections::BTreeMap<NodeIndex, StepKeys> = keys.collect();
+        let mut keys: BTreeMap<NodeIndex, StepKeys> = keys.collect();
         let mut own = None;
         let mut entries = Vec::with_capacity(dealt.len());
-        let mut inbound = std::collections::BTreeMap::new();
+        let mut inbound = BTreeMap::new();
         for (peer, pair) in dealt {
             if peer == me {
                 own = Some(pair);

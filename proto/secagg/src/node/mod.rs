@@ -9,6 +9,7 @@
 //! store; this machine never makes it a second time.
 
 mod acknowledge;
+mod chains;
 mod commit;
 mod epoch;
 mod relay;
@@ -24,7 +25,8 @@ use std::sync::Arc;
 use rand_core::RngCore;
 use zeroize::Zeroizing;
 
-pub use epoch::{MAX_STEPS_AHEAD, NodeEpoch, NodeEpochHello, NodeEpochKem};
+pub use chains::{MAX_STEPS_AHEAD, NodeEpoch};
+pub use epoch::{NodeEpochHello, NodeEpochKem};
 
 use crate::digest::Digest;
 use crate::fault::Fault;

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::shared::{Core, Next, Phase, Refusal, Shortfall};
 use super::upload::Uploading;
-use super::{Core, Next, Phase, Refusal, ServerOutput, ServerPhase, Shortfall};
+use super::{ServerOutput, ServerPhase};
 use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::{
     AbortReason, NodeMessage, RoundCommit, ShareRelay, SignedMessage as _, UploadGrant,

@@ -9,6 +9,7 @@
 mod commit;
 mod epoch;
 mod result;
+mod shared;
 mod survivors;
 mod unmask;
 mod upload;
@@ -23,11 +24,12 @@ use crate::context::{RoundView, context};
 use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::identity::Identity;
-use crate::ids::{NodeIndex, NodeSet, Party};
+use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::{
     Abort, AbortReason, Kind, NodeMessage, ResultQc, RoundStart, ServerMessage, SignedMessage,
 };
 use crate::roster::Roster;
+use shared::{Core, Next, Phase, Shortfall};
 
 /// What the machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -328,153 +330,6 @@ enum Stage {
     Running(Box<dyn Phase + Send + Sync>),
     Certified,
     Aborted,
-}
-
-/// What a phase does with answers, and what it makes of them when it closes.
-trait Phase {
-    fn phase(&self) -> ServerPhase;
-
-    /// Present nodes whose answer is still missing.
-    fn awaited(&self, core: &Core) -> NodeSet;
-
-    /// Whether too few answers can still come.
-    fn hopeless(&self, core: &Core) -> Option<Shortfall>;
-
-    /// Whether the phase may close once nobody is awaited.
-    fn may_close(&self, _: &Core) -> bool {
-        true
-    }
-
-    /// Takes an answer of a present node, already known to be of this phase.
-    fn accept(&mut self, core: &Core, from: NodeIndex, message: NodeMessage)
-    -> Result<(), Refusal>;
-
-    /// Frees what is kept only for a node that is gone.
-    fn forget(&mut self, _: NodeIndex) {}
-
-    /// Makes the next phase of the answers there are.
-    fn close(self: Box<Self>, core: &mut Core, out: &mut Vec<ServerOutput>) -> Next;
-}
-
-/// What follows a phase.
-enum Next {
-    Go(Box<dyn Phase + Send + Sync>),
-    Certified,
-    Abort(Shortfall),
-}
-
-/// What is wrong with an answer, to be said of its sender.
-type Refusal = String;
-
-/// Why an attempt cannot go on.
-struct Shortfall {
-    reason: AbortReason,
-    have: usize,
-    need: u16,
-    blamed: Vec<NodeIndex>,
-}
-
-impl Shortfall {
-    fn of(reason: AbortReason) -> Self {
-        Self { reason, have: 0, need: 0, blamed: Vec::new() }
-    }
-
-    /// `Some` if `have` is less than `need`.
-    fn check(reason: AbortReason, have: usize, need: u16) -> Option<Self> {
-        (have < usize::from(need)).then_some(Self { reason, have, need, blamed: Vec::new() })
-    }
-}
-
-/// What all phases share.
-struct Core {
-    roster: Arc<Roster>,
-    identity: Arc<Identity>,
-    ctx: Digest,
-    cohort: NodeSet,
-    vector_len: usize,
-    present: NodeSet,
-    evicted: NodeSet,
-    seen: BTreeMap<(NodeIndex, Kind), Digest>,
-    survivors: Option<NodeSet>,
-    state_hash: Option<Digest>,
-}
-
-impl Core {
-    /// Refuses strangers, absentees and messages of other contexts.
-    fn admit(&self, from: NodeIndex, message: &NodeMessage) -> Result<(), Fault> {
-        let stale = |what: String| Err(Fault::Stale { who: Party::Node(from), what });
-        if self.roster.member(from).is_none() {
-            return Err(Fault::misuse(format!("node {from} is not on the roster")));
-        }
-        if !self.cohort.contains(from) {
-            return stale("it was not invited to this attempt".to_owned());
-        }
-        if self.evicted.contains(from) {
-            return stale("it was evicted from this attempt".to_owned());
-        }
-        if !self.present.contains(from) {
-            return stale("it was given up in this attempt".to_owned());
-        }
-        if message.context() != self.ctx {
-            return stale(format!("a {} of another context", message.kind()));
-        }
-        Ok(())
-    }
-
-    /// Whether a node signed a message.
-    fn signed<M: SignedMessage>(&self, from: NodeIndex, message: &M) -> Result<(), Refusal> {
-        match self.roster.member(from) {
-            Some(key) if message.is_signed_by(key) => Ok(()),
-            _ => Err(format!("sent a {} with a bad signature", M::SIGNED_KIND)),
-        }
-    }
-
-    fn send_all(&self, nodes: &NodeSet, message: &ServerMessage, out: &mut Vec<ServerOutput>) {
-        for node in nodes.intersection(&self.present).iter() {
-            out.push(ServerOutput::Send(node, message.clone()));
-        }
-    }
-
-    /// Tells nodes that were too late that the round goes on without them.
-    fn leave_out(&mut self, late: &NodeSet, out: &mut Vec<ServerOutput>) {
-        let late = late.intersection(&self.present);
-        if late.is_empty() {
-            return;
-        }
-        let abort = self.signed_abort(&Shortfall::of(AbortReason::NotIncluded));
-        self.send_all(&late, &abort.into(), out);
-        self.present = self.present.difference(&late);
-    }
-
-    fn evict(&mut self, node: NodeIndex, why: String, out: &mut Vec<ServerOutput>) {
-        let mut shortfall = Shortfall::of(AbortReason::Evicted);
-        shortfall.blamed.push(node);
-        let abort = self.signed_abort(&shortfall);
-        if self.present.remove(node) {
-            out.push(ServerOutput::Send(node, abort.into()));
-        }
-        if self.evicted.insert(node) {
-            out.push(ServerOutput::Evicted { node, why });
-        }
-    }
-
-    fn abort(&self, shortfall: &Shortfall, out: &mut Vec<ServerOutput>) {
-        let abort = self.signed_abort(shortfall);
-        self.send_all(&self.cohort, &abort.clone().into(), out);
-        out.push(ServerOutput::Aborted(abort));
-    }
-
-    fn signed_abort(&self, shortfall: &Shortfall) -> Abort {
-        Abort {
-            context: self.ctx,
-            reason: shortfall.reason,
-            have: u16::try_from(shortfall.have).unwrap_or(u16::MAX),
-            need: shortfall.need,
-            blamed: NodeSet::of(self.roster.size(), shortfall.blamed.iter().copied()),
-            signature: [0; 64],
-        }
-        .signed_by(&self.identity)
-    }
 }
 
 fn check_identity(roster: &Roster, identity: &Identity) -> Result<(), Fault> {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Core, Next, Phase, Refusal, ServerOutput, ServerPhase, Shortfall};
+use super::shared::{Core, Next, Phase, Refusal, Shortfall};
+use super::{ServerOutput, ServerPhase};
 use crate::digest::Digest;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::{AbortReason, NodeMessage, ResultAck, ResultQc};

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::commit::Commits;
+use super::shared::{Core, Next, Phase, Refusal, Shortfall};
 use super::unmask::Unmasking;
-use super::{Core, Next, Phase, Refusal, ServerOutput, ServerPhase, Shortfall};
+use super::{ServerOutput, ServerPhase};
 use crate::digest::Digest;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::{

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::result::Certifying;
+use super::shared::{Core, Next, Phase, Refusal, Shortfall};
 use super::survivors::MaskedSum;
-use super::{Core, Next, Phase, Refusal, ServerOutput, ServerPhase, Shortfall};
+use super::{ServerOutput, ServerPhase};
 use crate::CHUNK_LANES;
 use crate::dealing::{escrow_share_hash, self_share_hash, slot};
 use crate::digest::Digest;

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::commit::Commits;
+use super::shared::{Core, Next, Phase, Refusal, Shortfall};
 use super::survivors::Acknowledging;
-use super::{Core, Next, Phase, Refusal, ServerOutput, ServerPhase, Shortfall};
+use super::{ServerOutput, ServerPhase};
 use crate::context::granted_hash;
 use crate::digest::Digest;
 use crate::ids::{NodeIndex, NodeSet};

@@ -1,6 +1,7 @@
 //! A deterministic in-memory world for the tests: a cluster of nodes with an
 //! epoch, and a round whose every message travels as bytes, may be tampered with
 //! on the way, and whose nodes may die at any point. It is the whole network.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 #![allow(dead_code, reason = "every test program uses another part of it")]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -282,6 +283,11 @@ impl World<'_, '_> {
     }
 
     fn step(&mut self, event: Event) {
+        if let Event::Provide(node) | Event::Release(node) | Event::Attest(node) = event
+            && self.dead.contains(&node)
+        {
+            return;
+        }
         match event {
             Event::ToNode(node, message) => self.deliver(node, message),
             Event::ToServer(node, message) => {
@@ -338,7 +344,7 @@ impl World<'_, '_> {
             None => return,
             Some(Ok(outputs)) => outputs,
             Some(Err(fault)) => {
-                self.outcome.faults.insert(node, fault);
+                self.outcome.faults.entry(node).or_insert(fault);
                 self.kill(node, false);
                 return;
             }

@@ -1,0 +1,138 @@
+//! The command line of `simulate`, with help worth reading.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use tributary_simulations::trainers::TrainerKind;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, and everything that was checked holds
+  1  something is missing, wrong or failed; the message says what to do
+  2  the command line is wrong
+  3  evidence was refused: changed, incomplete or of another job
+
+SIMULATE_LOG=info shows what nodes and coordinator say (debug: everything).";
+
+/// Runs whole federations in one process, and checks and reports on runs, real or simulated.
+#[derive(Debug, Parser)]
+#[command(name = "simulate", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a scenario: the whole federation in this process, then everything that `finish` does.
+    ///
+    /// The same coordinator, node engine, trainer and accountant as the daemons, without network
+    /// and with virtual time. The same seed gives the same model, byte for byte. The noise of a
+    /// simulation follows from its seed and protects nobody.
+    ///
+    /// Writes to OUT: run/ (the evidence), model.safetensors, summary.json,
+    /// privacy-statement.json, rounds.jsonl, report.html.
+    Run(RunArgs),
+    /// Check a scenario and print its plan: thresholds, noise, epsilon, bytes. Runs nothing.
+    CheckConfig {
+        /// The scenario.
+        #[arg(value_name = "SCENARIO.toml")]
+        scenario: PathBuf,
+    },
+    /// Evaluate a run that `aggregator job export` wrote, and write the results and the report.
+    ///
+    /// Verifies the evidence first, measures the model on DATA/test.csv as it learned, trains the
+    /// comparisons without privacy (all data pooled, and each agency alone), and states the
+    /// privacy that was spent.
+    Finish(FinishArgs),
+    /// Recompute everything in a run's evidence: record, certificates, states, statement, model.
+    ///
+    /// Needs no data and no trust in whoever wrote the files: only the job hash that it prints has
+    /// to be compared with the one that the agencies approved.
+    Verify {
+        /// Folder with manifest.json, rounds.jsonl and sums/; or a results folder with run/ in it.
+        #[arg(long, value_name = "DIR")]
+        run: PathBuf,
+        /// The privacy statement; privacy-statement.json in DIR if there is one.
+        #[arg(long, value_name = "FILE")]
+        statement: Option<PathBuf>,
+    },
+    /// Draw report.html again from summary.json and rounds.jsonl.
+    Report {
+        /// Results folder.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Calculate what a job would cost: noise and epsilon against each adversary. Runs nothing.
+    Privacy {
+        /// The job.
+        #[arg(long, value_name = "JOB.toml")]
+        job: PathBuf,
+        /// Declared records of each agency, in the order of the job [default: 10,000 each].
+        #[arg(long, value_name = "N1,N2,..", value_delimiter = ',')]
+        declared: Vec<u64>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario.
+    #[arg(value_name = "SCENARIO.toml")]
+    pub scenario: PathBuf,
+    /// Results folder; files of an earlier run in it are replaced.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Who computes gradients.
+    #[arg(long, value_enum, default_value_t)]
+    pub trainer: TrainerKind,
+}
+
+/// Arguments of `finish`.
+#[derive(Debug, Args)]
+pub struct FinishArgs {
+    /// Folder that `aggregator job export` wrote.
+    #[arg(long, value_name = "RUNDIR")]
+    pub run: PathBuf,
+    /// The job as it was submitted.
+    #[arg(long, value_name = "JOB.toml")]
+    pub job: PathBuf,
+    /// Folder with <agency>/train.csv for each agency, and test.csv.
+    #[arg(long, value_name = "DATADIR")]
+    pub data: PathBuf,
+    /// Results folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seconds by phase of what came before, as JSON: {"setup": 1.5, "train": 90}.
+    #[arg(long, value_name = "FILE.json")]
+    pub timings: Option<PathBuf>,
+    /// Who predicts, and trains the comparisons.
+    #[arg(long, value_enum, default_value_t)]
+    pub trainer: TrainerKind,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["simulate", "privacy", "--job", "j", "--declared", "1,2,3"]);
+        let Command::Privacy { declared, json, .. } = cli.unwrap().command else { panic!() };
+        assert_eq!((declared, json), (vec![1, 2, 3], false));
+        assert!(Cli::try_parse_from(["simulate", "run", "s.toml"]).is_err(), "--out is needed");
+    }
+}

@@ -1,0 +1,109 @@
+//! One file per subcommand that does more than call the library.
+
+mod run;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory as _;
+use tributary_simulations::evidence::RunDir;
+use tributary_simulations::finish::{self, Finish, finish};
+use tributary_simulations::plan_report::{ASSUMED_RECORDS, PlanReport};
+use tributary_simulations::scenario::{Scenario, load_job};
+use tributary_simulations::summary::Summary;
+use tributary_simulations::{data::DataDir, report, verify};
+
+use crate::cli::{Cli, Command, FinishArgs};
+use crate::progress;
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::CheckConfig { scenario } => check_config(&scenario),
+        Command::Finish(args) => finish_run(&args),
+        Command::Verify { run, statement } => {
+            println!(
+                "{}\n\nEverything that was checked holds.",
+                verify::verify(&run, statement.as_deref())?
+            );
+            Ok(())
+        }
+        Command::Report { out } => {
+            report::write(&out)?;
+            println!("{}", out.join(report::FILE).display());
+            Ok(())
+        }
+        Command::Privacy { job, declared, json } => privacy(&job, declared, json),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn check_config(path: &Path) -> Result<()> {
+    let scenario = Scenario::load(path)?;
+    let declared = run::declared(&scenario)?;
+    let report = PlanReport::of(&scenario.job, &declared)
+        .with_context(|| format!("job {}", scenario.job_path.display()))?;
+    println!("{report}");
+    for fault in &scenario.faults {
+        let back = match fault.to_round {
+            Some(to) => format!("and takes part again from round {to} on"),
+            None => "and does not come back".to_owned(),
+        };
+        println!("\nfault: {} dies in round {} {back}", fault.agency, fault.from_round);
+    }
+    println!("\n{} is valid.", path.display());
+    Ok(())
+}
+
+fn finish_run(args: &FinishArgs) -> Result<()> {
+    let job = load_job(&args.job)?;
+    let timings = args.timings.as_deref().map(finish::read_timings).transpose()?;
+    let task = Finish {
+        run: &RunDir::find(&args.run)?,
+        job: &job,
+        job_path: &args.job,
+        data: &DataDir::new(&args.data),
+        out: &args.out,
+        trainer: args.trainer,
+        timings: timings.unwrap_or_default(),
+        round_millis: None,
+    };
+    let spinner = progress::steps();
+    let summary = finish(&task, &mut |step| spinner.set_message(step.to_owned()))?;
+    spinner.finish_and_clear();
+    tell(&summary, &args.out);
+    Ok(())
+}
+
+fn privacy(path: &Path, declared: Vec<u64>, json: bool) -> Result<()> {
+    let job = load_job(path)?;
+    let declared =
+        if declared.is_empty() { vec![ASSUMED_RECORDS; job.agencies.len()] } else { declared };
+    let report =
+        PlanReport::of(&job, &declared).with_context(|| format!("job {}", path.display()))?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+/// The result in a few lines.
+fn tell(s: &Summary, out: &Path) {
+    println!("test AUC   {:.4} federated, {:.4} pooled", s.test_auc, s.pooled_test_auc);
+    if let Some((name, auc)) = s.best_silo() {
+        println!("           {auc:.4} best agency alone ({name})");
+    }
+    match s.epsilon {
+        Some(epsilon) => println!("privacy    epsilon {epsilon:.3} at delta {:e}", s.delta),
+        None => println!("privacy    none promised"),
+    }
+    let total = s.seconds.get("total").copied().unwrap_or(0.0);
+    println!("rounds     {} in {total:.1} s in all", s.rounds);
+    println!("results    {}", out.join(report::FILE).display());
+}

@@ -1,0 +1,301 @@
+//! The toy scenario from end to end: a lost and returned agency, determinism, results, and evidence
+//! that has been tampered with.
+
+#![allow(clippy::unwrap_used, reason = "a failing unwrap in a test is a failing test")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use tributary_simulations::evidence::RunDir;
+use tributary_simulations::federation::{self, Setup};
+use tributary_simulations::finish::{Finish, finish};
+use tributary_simulations::replay::replay;
+use tributary_simulations::scenario::Scenario;
+use tributary_simulations::summary::Summary;
+use tributary_simulations::trainers::TrainerKind;
+use tributary_simulations::verify::verify;
+use tributary_simulations::{SimulationError, report};
+
+/// Results of one run, shared by the tests that only read.
+static RESULTS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), |_| ());
+    dir
+});
+
+fn run(out: &Path, change: impl FnOnce(&mut Scenario)) -> Summary {
+    try_run(out, change).unwrap()
+}
+
+fn try_run(out: &Path, change: impl FnOnce(&mut Scenario)) -> Result<Summary, SimulationError> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/toy.toml");
+    let mut scenario = Scenario::load(&file).unwrap();
+    change(&mut scenario);
+    let data = scenario.data(out).unwrap();
+    let declared = data.load(&scenario.job.agencies, &scenario.job.data).unwrap().sizes();
+    let setup = Setup {
+        job: &scenario.job,
+        data: &data,
+        declared: &declared,
+        trainer: TrainerKind::Reference,
+        seed: scenario.seed,
+        faults: &scenario.faults,
+    };
+    let outcome = federation::run(&setup, &mut |_| ())?;
+    let task = Finish {
+        run: &outcome.evidence.write(&out.join("run")).unwrap(),
+        job: &scenario.job,
+        job_path: &scenario.job_path,
+        data: &data,
+        out,
+        trainer: TrainerKind::Reference,
+        timings: BTreeMap::new(),
+        round_millis: Some(outcome.round_millis),
+    };
+    finish(&task, &mut |_| ())
+}
+
+fn summary() -> Summary {
+    Summary::read(&RESULTS.path().join("summary.json")).unwrap()
+}
+
+/// A copy of the results that a test may damage.
+fn copy() -> tempfile::TempDir {
+    fn copy_tree(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            match entry.file_type().unwrap().is_dir() {
+                true => copy_tree(&entry.path(), &target),
+                false => drop(std::fs::copy(entry.path(), target).unwrap()),
+            }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    copy_tree(RESULTS.path(), dir.path());
+    dir
+}
+
+fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    let before = std::fs::read_to_string(path).unwrap();
+    let after = change(before.clone());
+    assert_ne!(before, after, "the test changes nothing");
+    std::fs::write(path, after).unwrap();
+}
+
+fn refusal(dir: &Path) -> String {
+    let error = verify(dir, None).unwrap_err();
+    assert!(error.is_refusal(), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_lost_agency_is_named_and_comes_back() {
+    let summary = summary();
+    assert_eq!(summary.rounds, 41);
+    assert_eq!(summary.dropped, BTreeMap::from([(8, vec!["west".to_owned()])]));
+    for (round, survivors) in summary.survivors.iter().enumerate() {
+        let expected = if (8..14).contains(&round) { 4 } else { 5 };
+        assert_eq!(survivors.len(), expected, "round {round}: {survivors:?}");
+    }
+    assert_eq!(summary.rounds_survived("west"), 35);
+    assert_eq!(summary.attempts, 41, "no attempt was lost");
+}
+
+#[test]
+fn the_federation_learns_with_privacy() {
+    let summary = summary();
+    let best = summary.best_silo().unwrap().1;
+    assert!(summary.test_auc > best, "{} against {best}", summary.test_auc);
+    assert!(summary.test_auc > summary.pooled_test_auc - 0.05, "{}", summary.pooled_test_auc);
+    let (spent, planned) = (summary.epsilon.unwrap(), summary.planned_epsilon.unwrap());
+    assert!(spent < planned && planned <= 2.0, "{spent} {planned}");
+    let against: Vec<_> = summary.epsilon_against.iter().map(|a| a.epsilon.unwrap()).collect();
+    assert_eq!(against.len(), 4);
+    assert_eq!(against[2], spent);
+    assert!(summary.learning_curve.len() >= 20);
+    assert_eq!(summary.learning_curve.last().unwrap().test_auc, summary.test_auc);
+    assert!(summary.bytes_up_per_parameter > 4.0);
+}
+
+#[test]
+fn the_summary_has_every_key() {
+    let text = std::fs::read_to_string(RESULTS.path().join("summary.json")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for key in [
+        "agencies",
+        "rounds",
+        "survivors",
+        "test_auc",
+        "test_accuracy",
+        "pooled_test_auc",
+        "silo_test_auc",
+        "epsilon",
+        "delta",
+        "mode",
+        "bytes_up_per_parameter",
+        "seconds",
+        "dropped",
+        "parameters",
+        "round_millis",
+        "trainer",
+        "job",
+        "software_version",
+    ] {
+        assert!(!value[key].is_null(), "{key}");
+    }
+    assert!(value["seconds"]["total"].as_f64().unwrap() > 0.0);
+    assert!(value["silo_test_auc"]["west"].is_number());
+    assert!(value["round_millis"]["p95"].is_number());
+    assert_eq!(value["survivors"].as_array().unwrap().len(), 41);
+}
+
+#[test]
+fn the_model_is_whole_and_everything_verifies() {
+    let bytes = std::fs::read(RESULTS.path().join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("layers.0.weight").unwrap().shape(), [8, 7]);
+    let verdict = verify(RESULTS.path(), None).unwrap().to_string();
+    for words in ["41 of 41 certified", "is that last state", "recomputed, epsilon"] {
+        assert!(verdict.contains(words), "{words} in\n{verdict}");
+    }
+    let alone = verify(&RESULTS.path().join("run"), None).unwrap().to_string();
+    assert!(alone.contains("none given"), "{alone}");
+}
+
+#[test]
+fn one_seed_gives_one_model_and_another_seed_another() {
+    let model = |seed: Option<u64>| {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), |scenario| {
+            scenario.job.training.rounds = 12;
+            scenario.seed = seed.unwrap_or(scenario.seed);
+        });
+        std::fs::read(dir.path().join("model.safetensors")).unwrap()
+    };
+    let first = model(None);
+    assert_eq!(first, model(None));
+    assert_ne!(first, model(Some(5)));
+}
+
+#[test]
+fn too_few_agencies_stop_the_job_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = try_run(dir.path(), |scenario| {
+        let fault = |agency: &str| tributary_simulations::scenario::Fault {
+            agency: agency.into(),
+            from_round: 3,
+            to_round: None,
+        };
+        scenario.faults = vec![fault("west"), fault("isle")];
+    });
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("west, isle"), "{error}");
+}
+
+#[test]
+fn a_changed_record_is_refused() {
+    let dir = copy();
+    let record = dir.path().join("run/rounds.jsonl");
+    edit(&record, |text| text.replacen("\"dropped\":[\"west\"]", "\"dropped\":[]", 1));
+    let message = refusal(dir.path());
+    assert!(message.contains("content does not match its hash"), "{message}");
+
+    let dir = copy();
+    let record = dir.path().join("run/rounds.jsonl");
+    edit(&record, |text| {
+        let lines: Vec<_> = text.lines().enumerate().filter(|(i, _)| *i != 9).collect();
+        lines.into_iter().map(|(_, line)| format!("{line}\n")).collect()
+    });
+    let message = refusal(dir.path());
+    assert!(message.contains("line 10: does not follow"), "{message}");
+}
+
+#[test]
+fn a_changed_sum_is_refused_and_named() {
+    let dir = copy();
+    let sum = dir.path().join("run/sums/0005.bin");
+    let mut bytes = std::fs::read(&sum).unwrap();
+    bytes[17] ^= 1;
+    std::fs::write(&sum, &bytes).unwrap();
+    let message = refusal(dir.path());
+    assert!(message.contains("round 5: the sum is not the one"), "{message}");
+    std::fs::write(&sum, &bytes[..bytes.len() - 4]).unwrap();
+    assert!(refusal(dir.path()).contains("round 5"));
+    std::fs::remove_file(&sum).unwrap();
+    let missing = verify(dir.path(), None).unwrap_err().to_string();
+    assert!(missing.contains("0005.bin"), "{missing}");
+}
+
+#[test]
+fn a_changed_manifest_statement_or_model_is_refused() {
+    let dir = copy();
+    let manifest = dir.path().join("run/manifest.json");
+    edit(&manifest, |text| text.replacen("\"momentum\":", "\"momentum\" :", 1));
+    assert!(refusal(dir.path()).contains("canonical"));
+    let dir = copy();
+    let manifest = dir.path().join("run/manifest.json");
+    edit(&manifest, |text| text.replacen("\"epsilon\":2.0", "\"epsilon\":1.0", 1));
+    assert!(refusal(dir.path()).contains("another job"));
+
+    let statement = |change: fn(String) -> String| {
+        let dir = copy();
+        edit(&dir.path().join("privacy-statement.json"), change);
+        refusal(dir.path())
+    };
+    let fewer = statement(|text| text.replacen("\"count\": 40", "\"count\": 20", 1));
+    assert!(fewer.contains("privacy-statement.json"), "{fewer}");
+    let unit = statement(|text| text.replacen("\"unit\": \"record\"", "\"unit\": \"person\"", 1));
+    assert!(unit.contains("another mode or unit"), "{unit}");
+    let job = statement(|text| {
+        let at = text.find("\"job_hash\": \"").unwrap() + 13;
+        let digit = if &text[at..=at] == "0" { "1" } else { "0" };
+        format!("{}{digit}{}", &text[..at], &text[at + 1..])
+    });
+    assert!(job.contains("about another job"), "{job}");
+
+    let dir = copy();
+    let model = dir.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&model).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&model, bytes).unwrap();
+    assert!(refusal(dir.path()).contains("not those that the sums lead to"));
+}
+
+#[test]
+fn a_statement_that_is_consistent_but_of_fewer_attempts_is_refused() {
+    let run = RunDir::find(RESULTS.path()).unwrap();
+    let replayed = replay(&run, |_, _| Ok(())).unwrap();
+    let mut shorter = replayed.record.clone();
+    shorter.rounds.pop();
+    shorter.end = None;
+    let lie = tributary_simulations::statement::build(&replayed.plan, &shorter).unwrap();
+    lie.verify().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path: PathBuf = dir.path().join("statement.json");
+    std::fs::write(&path, serde_json::to_string(&lie).unwrap()).unwrap();
+    let error = verify(RESULTS.path(), Some(&path)).unwrap_err().to_string();
+    assert!(error.contains("counts 39 training releases, the record has 40"), "{error}");
+}
+
+#[test]
+fn the_report_tells_the_story_and_can_be_drawn_again() {
+    let dir = copy();
+    let page = std::fs::read_to_string(dir.path().join("report.html")).unwrap();
+    let lost = "west was lost during round 8; the round was finished without it. It took part \
+                again from round 14 on.";
+    for text in [lost, "id=\"learning-curve\"", "id=\"comparison\"", "id=\"privacy-statement\""] {
+        assert!(page.contains(text), "{text}");
+    }
+    std::fs::remove_file(dir.path().join("report.html")).unwrap();
+    report::write(dir.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(dir.path().join("report.html")).unwrap(), page);
+    edit(&dir.path().join("rounds.jsonl"), |text| {
+        text.lines().take(5).map(|line| format!("{line}\n")).collect()
+    });
+    let error = report::write(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("not the record that summary.json was made from"), "{error}");
+}
