@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn overrides_shorten_the_job() {
-        let text = TOY.replacen("seed", "rounds = 7\nseed", 1);
+        let text = TOY.replacen("seed", "rounds = 20\nseed", 1);
         let scenario = load(&text).unwrap();
-        assert_eq!(scenario.job.training.rounds, 7);
+        assert_eq!(scenario.job.training.rounds, 20);
     }
 
     #[test]

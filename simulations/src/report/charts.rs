@@ -7,15 +7,15 @@ const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 52.0;
 /// Room for labels at the right.
-const RIGHT: f64 = 730.0;
+const RIGHT: f64 = 725.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 282.0;
 
 /// AUC on the test table by round, with pooled and best agency alone as lines.
 pub fn learning_curve(s: &Summary) -> String {
-    let mut lines = vec![("pooled", "all data pooled, no privacy".to_owned(), s.pooled_test_auc)];
+    let mut lines = vec![("pooled", "pooled, no privacy".to_owned(), s.pooled_test_auc)];
     if let Some((name, auc)) = s.best_silo() {
-        lines.push(("silo", format!("best agency alone ({name})"), auc));
+        lines.push(("silo", format!("best alone ({})", shortened(name)), auc));
     }
     let points = s.learning_curve.iter().map(|p| p.test_auc);
     let all: Vec<f64> = points.chain(lines.iter().map(|l| l.2)).chain([s.test_auc]).collect();
@@ -62,15 +62,21 @@ pub fn privacy_spent(s: &Summary) -> String {
     if let Some(end) = curve.last() {
         svg.dot("f-fed", *end, 4.0, &format!("epsilon {spent:.3} in the book"));
     }
-    let lines = [
-        ("pooled", "the plan, all spare attempts used".to_owned(), plan),
-        ("fed", "spent".to_owned(), spent),
-    ];
+    let lines =
+        [("pooled", "allowed by the plan".to_owned(), plan), ("fed", "spent".to_owned(), spent)];
     labels(&mut svg, &y, &lines, |v| format!("{v:.2}"));
     let description = format!(
         "Epsilon in the book grows round by round to {spent:.3}; the plan allowed {plan:.3}."
     );
     svg.finish("privacy", "Privacy spent by round", &description)
+}
+
+/// A name that fits into the margin.
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= 12 {
+        return name.to_owned();
+    }
+    name.chars().take(11).chain(['\u{2026}']).collect()
 }
 
 /// Grid, axes and tick labels.

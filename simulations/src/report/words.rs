@@ -10,12 +10,12 @@ pub fn headline(s: &Summary) -> String {
     let private = s.epsilon.is_some();
     match (private, beats_every_silo(s)) {
         (true, true) => format!(
-            "{n} agencies trained one model together. It beats what any of them learns alone, and \
-             every record stays private."
+            "{n} agencies trained one model together. It beats what any of them learns alone, \
+             with a privacy guarantee for every record."
         ),
         (true, false) => format!(
-            "{n} agencies trained one model together with privacy for every record. In this run \
-             it does not beat the best agency alone."
+            "{n} agencies trained one model together, with a privacy guarantee for every record. \
+             In this run it does not beat the best agency alone."
         ),
         (false, true) => format!(
             "{n} agencies trained one model together. It beats what any of them learns alone; \
@@ -59,10 +59,11 @@ pub fn beats_every_silo(s: &Summary) -> bool {
 
 /// What an epsilon means, roughly, for a person who was in the data.
 pub fn odds(epsilon: f64) -> String {
-    if epsilon > 12.0 {
-        return "no meaningful protection".to_owned();
+    match epsilon {
+        e if e > 7.0 => "no meaningful protection".to_owned(),
+        e if e > 2.5 => format!("odds change at most {:.0}-fold", e.exp()),
+        e => format!("odds change at most {:.1}-fold", e.exp()),
     }
-    format!("odds may change at most {:.1}-fold", epsilon.exp())
 }
 
 /// Who an adversary is.
@@ -123,7 +124,8 @@ mod tests {
     fn figures_for_people() {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!(odds(1.0), "odds may change at most 2.7-fold");
+        assert_eq!(odds(1.0), "odds change at most 2.7-fold");
+        assert_eq!(odds(4.0), "odds change at most 55-fold");
         assert_eq!(odds(31.0), "no meaningful protection");
     }
 }

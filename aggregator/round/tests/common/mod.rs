@@ -1,0 +1,348 @@
+//! A federation of bare protocol nodes around a coordinator: no training, vectors of zeros, time by
+//! hand. Everything a coordinator wants done is done at once and in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tributary_job::manifest::{MANIFEST_VERSION, RosterEntry};
+use tributary_job::{JobSpec, Manifest, ModelState, Plan};
+use tributary_round::{Coordinator, Effect, Event, Now, Resume, Snapshot, Step, Timeouts};
+use tributary_secagg::{
+    Digest, Identity, Limits, NodeEpoch, NodeEpochHello, NodeEpochKem, NodeIndex, NodeMessage,
+    NodeOutput, NodeRound, ResultQc, RoundView, ServerMessage,
+};
+
+pub const TIMEOUTS: Timeouts = Timeouts { gather: 1000, step: 100, train: 500, rejoin: 5000 };
+
+const JOB: &str = r#"
+name = "toy"
+description = "A small job for tests."
+agencies = ["a", "b", "c", "d", "e"]
+dataset = "d"
+
+[data]
+label = { column = "y", positive = "1", negative = "0" }
+features = [{ kind = "numeric", column = "x", min = 0.0, max = 10.0 }]
+
+[model]
+family = "mlp"
+hidden = []
+
+[training]
+rounds = 3
+learning_rate = 0.5
+
+[privacy]
+mode = "none"
+delta = 1e-6
+clip_norm = 1.0
+sampling_rate = 0.1
+
+[secure_aggregation]
+min_survivors = 4
+spare_attempts = 3
+"#;
+
+enum Keys {
+    None,
+    Hello(Box<NodeEpochHello>),
+    Kem(Box<NodeEpochKem>),
+    Ready(Box<NodeEpoch>),
+}
+
+/// A node without data.
+pub struct Node {
+    identity: Arc<Identity>,
+    me: NodeIndex,
+    keys: Keys,
+    round: Option<NodeRound>,
+    state: ModelState,
+    next: Option<ModelState>,
+    certificate: Option<ResultQc>,
+    pub online: bool,
+    pub refuses: bool,
+    /// Takes frames and never answers.
+    pub mute: bool,
+}
+
+pub struct Federation {
+    pub coordinator: Coordinator,
+    pub identity: Arc<Identity>,
+    pub manifest: Manifest,
+    pub plan: Plan,
+    pub nodes: Vec<Node>,
+    pub steps: Vec<Step>,
+    pub finished: Option<(bool, String)>,
+    pub now: Now,
+    queue: VecDeque<Event>,
+    rng: ChaCha20Rng,
+}
+
+impl Federation {
+    pub fn new() -> Self {
+        let identity = Arc::new(Identity::generate().unwrap());
+        let keys: Vec<_> = (0..5).map(|_| Arc::new(Identity::generate().unwrap())).collect();
+        let spec = JobSpec::from_toml(JOB).unwrap();
+        let roster = spec.agencies.iter().zip(&keys).map(|(agency, key)| RosterEntry {
+            agency: agency.clone(),
+            signing_key: key.verifying_key().to_string(),
+            declared_records: 100,
+        });
+        let manifest = Manifest {
+            version: MANIFEST_VERSION,
+            roster: roster.collect(),
+            spec,
+            aggregator_key: identity.verifying_key().to_string(),
+            nonce: "00".into(),
+        };
+        let plan = Plan::derive(&manifest).unwrap();
+        let node = |(i, identity)| Node {
+            identity,
+            me: NodeIndex(i as u16),
+            keys: Keys::None,
+            round: None,
+            state: plan.initial_state(&manifest),
+            next: None,
+            certificate: None,
+            online: false,
+            refuses: false,
+            mute: false,
+        };
+        let nodes = keys.into_iter().enumerate().map(node).collect();
+        let now = Now { millis: 0, unix: 1_700_000_000 };
+        let (coordinator, effects) =
+            Coordinator::begin(manifest.clone(), identity.clone(), TIMEOUTS, now).unwrap();
+        let mut new = Self {
+            coordinator,
+            identity,
+            manifest,
+            plan,
+            nodes,
+            steps: Vec::new(),
+            finished: None,
+            now,
+            queue: VecDeque::new(),
+            rng: ChaCha20Rng::seed_from_u64(1),
+        };
+        new.carry_out(effects);
+        new
+    }
+
+    pub fn connect(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        node.online = true;
+        node.round = None;
+        let epoch = match &node.keys {
+            Keys::Ready(keys) => Some(keys.epoch()),
+            _ => None,
+        };
+        let resume = Resume { completed: Some(node.state.completed), epoch };
+        let me = node.me;
+        self.event(Event::Connected(me, resume));
+    }
+
+    pub fn connect_all(&mut self) {
+        (0..self.nodes.len()).for_each(|i| self.connect(i));
+    }
+
+    pub fn disconnect(&mut self, i: usize) {
+        self.nodes[i].online = false;
+        self.event(Event::Disconnected(NodeIndex(i as u16)));
+    }
+
+    /// Queues an event.
+    pub fn event(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    /// Handles at most `limit` events; returns how many there were.
+    pub fn run(&mut self, limit: usize) -> usize {
+        for done in 0..limit {
+            let Some(event) = self.queue.pop_front() else { return done };
+            let effects = self.coordinator.handle(self.now, event);
+            self.carry_out(effects);
+        }
+        limit
+    }
+
+    /// Lets time pass and everything that follows from it happen.
+    pub fn pass(&mut self, millis: u64) {
+        self.now.millis += millis;
+        self.event(Event::Tick);
+        self.run(100_000);
+    }
+
+    /// Throws the coordinator away and restores it from what was persisted.
+    pub fn restart(&mut self) {
+        let snapshot = self.steps.iter().rev().find_map(|s| s.snapshot.as_ref()).unwrap();
+        let snapshot: Snapshot = serde_json::from_slice(snapshot).unwrap();
+        let certified = self.steps.iter().rev().find_map(|s| s.certified.as_ref());
+        let certified = certified.map(|c| (c.state.clone(), c.certificate.clone()));
+        self.queue.clear();
+        self.coordinator = Coordinator::restore(
+            self.manifest.clone(),
+            self.identity.clone(),
+            TIMEOUTS,
+            self.now,
+            &snapshot,
+            certified,
+        )
+        .unwrap();
+        self.nodes.iter_mut().for_each(|n| n.online = false);
+    }
+
+    /// Bodies of the record's entries of one kind.
+    pub fn entries(&self, kind: &str) -> Vec<serde_json::Value> {
+        let entries = self.steps.iter().flat_map(|s| &s.entries);
+        entries.filter(|e| e.kind == kind).map(|e| e.body.clone()).collect()
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Persist(step) => self.steps.push(*step),
+                Effect::Offer(n) => {
+                    let node = &self.nodes[usize::from(n.0)];
+                    self.queue.push_back(match node.refuses {
+                        true => Event::Refused(n, "policy-epsilon: 3, at most 2".into()),
+                        false => Event::Accepted(n),
+                    });
+                }
+                Effect::Secagg(n, frame) => self.frame(n, &frame),
+                Effect::State { node, state, certificate, .. } => {
+                    let limits = Limits::for_members(5);
+                    let node = &mut self.nodes[usize::from(node.0)];
+                    let qc = ResultQc::decode(&certificate, &limits).unwrap();
+                    qc.verify(&self.plan.roster).unwrap();
+                    let d = self.plan.layout.total();
+                    node.state = ModelState::decode(&state, d, 1).unwrap();
+                    assert_eq!(qc.state_hash, node.state.hash(&self.plan.job));
+                    node.certificate = Some(qc);
+                }
+                Effect::Finished { complete, reason } => self.finished = Some((complete, reason)),
+                Effect::Idle(..) | Effect::End { .. } | Effect::Note(_) => {}
+                Effect::Disconnect(n, _) => self.nodes[usize::from(n.0)].online = false,
+            }
+        }
+    }
+
+    fn frame(&mut self, n: NodeIndex, frame: &[u8]) {
+        let message = ServerMessage::decode(frame, &Limits::for_members(5)).unwrap();
+        let node = &mut self.nodes[usize::from(n.0)];
+        if !node.online || node.mute {
+            return;
+        }
+        let replies = node.answer(&self.plan, &self.manifest, message, &mut self.rng);
+        self.queue.extend(replies.into_iter().map(|m| Event::Secagg(n, m.encode())));
+    }
+}
+
+impl Node {
+    fn answer(
+        &mut self,
+        plan: &Plan,
+        manifest: &Manifest,
+        message: ServerMessage,
+        rng: &mut ChaCha20Rng,
+    ) -> Vec<NodeMessage> {
+        match (message, std::mem::replace(&mut self.keys, Keys::None)) {
+            (ServerMessage::EpochStart(start), _) => {
+                let identity = self.identity.clone();
+                let opened =
+                    NodeEpochHello::open(plan.roster.clone(), self.me, identity, start.epoch);
+                let (hello, message) = opened.unwrap();
+                self.keys = Keys::Hello(Box::new(hello));
+                vec![message]
+            }
+            (ServerMessage::EpochHellos(hellos), Keys::Hello(hello)) => {
+                let (kem, message) = hello.on_hellos(hellos).unwrap();
+                self.keys = Keys::Kem(Box::new(kem));
+                vec![message]
+            }
+            (ServerMessage::EpochKems(kems), Keys::Kem(kem)) => {
+                self.keys = Keys::Ready(Box::new(kem.on_kems(kems).unwrap()));
+                Vec::new()
+            }
+            (ServerMessage::RoundStart(start), Keys::Ready(mut keys)) => {
+                let operation = plan.operation(self.state.completed).unwrap();
+                let view = RoundView {
+                    round: self.state.completed,
+                    attempt: start.view.attempt,
+                    operation: operation.operation.code(),
+                    vector_len: operation.vector_len,
+                    state_hash: self.state.hash(&plan.job),
+                    params_hash: plan.params_hash(operation).unwrap(),
+                    previous: self.certificate.as_ref().map_or(Digest::ZERO, ResultQc::digest),
+                };
+                let (roster, identity) = (plan.roster.clone(), self.identity.clone());
+                let opened = NodeRound::open(
+                    roster,
+                    self.me,
+                    identity,
+                    &mut keys,
+                    plan.max_attempts,
+                    start,
+                    &view,
+                    rng,
+                );
+                let (round, commit) = opened.unwrap();
+                self.keys = Keys::Ready(keys);
+                self.round = Some(round);
+                vec![commit]
+            }
+            (message, keys) => {
+                self.keys = keys;
+                let Some(round) = &mut self.round else { return Vec::new() };
+                if message.context() != round.ctx() {
+                    return Vec::new();
+                }
+                let outputs = round.handle(message).unwrap();
+                self.outputs(plan, manifest, outputs, rng)
+            }
+        }
+    }
+
+    fn outputs(
+        &mut self,
+        plan: &Plan,
+        manifest: &Manifest,
+        outputs: Vec<NodeOutput>,
+        rng: &mut ChaCha20Rng,
+    ) -> Vec<NodeMessage> {
+        let mut sent = Vec::new();
+        for output in outputs {
+            let round = self.round.as_mut().unwrap();
+            let next = match output {
+                NodeOutput::Send(message) => {
+                    sent.push(message);
+                    continue;
+                }
+                NodeOutput::VectorNeeded => {
+                    let len = plan.operation(self.state.completed).unwrap().vector_len;
+                    round.provide_vector(vec![0; len as usize], rng).unwrap()
+                }
+                NodeOutput::ChargeNeeded { .. } => round.release_upload().unwrap(),
+                NodeOutput::Opened { sum, .. } => {
+                    let sum: Vec<i64> = sum.iter().map(|v| i64::from(*v as i32)).collect();
+                    let next = plan.apply(manifest, &self.state, &sum).unwrap();
+                    let hash = next.hash(&plan.job);
+                    self.next = Some(next);
+                    round.acknowledge_result(hash).unwrap()
+                }
+                NodeOutput::Certified(qc) => {
+                    self.state = self.next.take().unwrap();
+                    self.certificate = Some(qc);
+                    continue;
+                }
+                NodeOutput::Aborted(_) => {
+                    self.round = None;
+                    return sent;
+                }
+            };
+            sent.extend(self.outputs(plan, manifest, next, rng));
+        }
+        sent
+    }
+}
