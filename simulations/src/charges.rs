@@ -159,8 +159,13 @@ mod tests {
         assert_eq!(of(&record(&[1, 0, 2], None)), Charges { statistics: 2, training: 4 });
         assert_eq!(of(&record(&[0, 0], Some(5))), Charges { statistics: 1, training: 4 });
         let mut open = record(&[0, 0], None);
-        let abort =
-            |attempt| AbortEntry { round: 2, attempt, cohort: Vec::new(), reason: String::new() };
+        let abort = |attempt| AbortEntry {
+            round: 2,
+            attempt,
+            cohort: vec![],
+            late: vec![],
+            reason: String::new(),
+        };
         open.aborts = vec![abort(0), abort(1)];
         assert_eq!(of(&open), Charges { statistics: 1, training: 3 });
     }

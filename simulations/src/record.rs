@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn entries_are_sorted_by_kind() {
         let manifest = (KIND_MANIFEST, json!({"a": 1}));
-        let abort = json!({"round": 0, "attempt": 0, "cohort": ["a"], "reason": "lost"});
+        let abort =
+            json!({"round": 0, "attempt": 0, "cohort": ["a"], "late": [], "reason": "lost"});
         let epoch = json!({"epoch": 1, "transcript": "00"});
         let record =
             reread(&[manifest, (KIND_EPOCH, epoch), (KIND_ABORT, abort), end()], r#"{"a":1}"#);

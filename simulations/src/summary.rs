@@ -85,6 +85,8 @@ pub struct Summary {
     pub seconds: BTreeMap<String, f64>,
     /// Head of the round record: its length and last hash.
     pub record_head: RecordHead,
+    /// Whether the run was a simulation: its noise follows from a seed and protects nobody.
+    pub simulated: bool,
     /// Version of this software.
     pub software_version: String,
 }

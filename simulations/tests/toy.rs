@@ -11,7 +11,7 @@ use tributary_simulations::evidence::RunDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
 use tributary_simulations::replay::replay;
-use tributary_simulations::scenario::Scenario;
+use tributary_simulations::scenario::{Fault, Scenario};
 use tributary_simulations::summary::Summary;
 use tributary_simulations::trainers::TrainerKind;
 use tributary_simulations::verify::verify;
@@ -51,7 +51,7 @@ fn try_run(out: &Path, change: impl FnOnce(&mut Scenario)) -> Result<Summary, Si
         out,
         trainer: TrainerKind::Reference,
         timings: BTreeMap::new(),
-        round_millis: Some(outcome.round_millis),
+        simulated: Some(outcome.round_millis),
     };
     finish(&task, &mut |_| ())
 }
@@ -181,14 +181,32 @@ fn one_seed_gives_one_model_and_another_seed_another() {
 }
 
 #[test]
+fn without_noise_and_with_a_loss_in_the_first_round_the_run_still_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let summary = run(dir.path(), |scenario| {
+        scenario.job.training.rounds = 6;
+        scenario.job.privacy.mode = tributary_job::spec::PrivacyMode::None;
+        scenario.job.privacy.epsilon = None;
+        let fault = |agency: &str, from_round, to_round| Fault {
+            agency: agency.into(),
+            from_round,
+            to_round: Some(to_round),
+        };
+        scenario.faults = vec![fault("isle", 0, 1), fault("north", 5, 6)];
+    });
+    let lost = |name: &str| vec![name.to_owned()];
+    assert_eq!(summary.dropped, BTreeMap::from([(0, lost("isle")), (5, lost("north"))]));
+    assert_eq!(summary.survivors[1].len(), 5);
+    assert_eq!((summary.epsilon, summary.mode.as_str()), (None, "none"));
+    let verdict = verify(dir.path(), None).unwrap().to_string();
+    assert!(verdict.contains("no differential privacy"), "{verdict}");
+}
+
+#[test]
 fn too_few_agencies_stop_the_job_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let error = try_run(dir.path(), |scenario| {
-        let fault = |agency: &str| tributary_simulations::scenario::Fault {
-            agency: agency.into(),
-            from_round: 3,
-            to_round: None,
-        };
+        let fault = |agency: &str| Fault { agency: agency.into(), from_round: 3, to_round: None };
         scenario.faults = vec![fault("west"), fault("isle")];
     });
     let error = error.unwrap_err().to_string();

@@ -37,7 +37,8 @@ impl Federation {
                 let aggregator = &federation.aggregator;
                 scope.spawn(move || {
                     node.enrol(aggregator);
-                    node.write_policy(&["toy"], least_survivors(agencies.len()));
+                    // A policy must not allow fewer than three.
+                    node.write_policy(&["toy"], least_survivors(agencies.len()).max(3));
                     node.add_dataset("toy", &table(seed as u64, RECORDS), &[]);
                 });
             }

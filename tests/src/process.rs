@@ -81,9 +81,17 @@ impl Process {
     /// # Panics
     /// If it does not end in time.
     pub fn terminate(mut self, within: Duration) -> Option<i32> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        kill(pid, Signal::SIGTERM).expect("SIGTERM");
+        self.signal(Signal::SIGTERM);
         self.wait(within).code()
+    }
+
+    /// SIGSTOP: it keeps its connections and does nothing any more.
+    ///
+    /// # Panics
+    /// If it had ended before.
+    pub fn freeze(&mut self) {
+        assert!(self.ended().is_none(), "{} had ended before it was frozen", self.name);
+        self.signal(Signal::SIGSTOP);
     }
 
     /// Waits until it ends by itself.
@@ -100,6 +108,11 @@ impl Process {
             assert!(!late, "{} does not end; its log: {}", self.name, self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, signal).expect("sending a signal");
     }
 }
 

@@ -8,11 +8,13 @@ use std::io::Read;
 use std::path::Path;
 
 use tributary_job::Normalisation;
+use tributary_job::plan::MAX_RECORDS_PER_NODE;
 use tributary_job::spec::{DataSpec, FeatureSpec};
 
 use crate::batch::MICROBATCH;
 pub use crate::table::DataError;
 use crate::table::{self, Cells};
+use crate::tolerant::{self, Skipped};
 
 /// Standardised inputs are clamped to plus or minus this many standard deviations.
 pub const STANDARDISED_LIMIT: f32 = 6.0;
@@ -65,6 +67,30 @@ impl Dataset {
         let mut dataset = Self::empty(spec);
         table::read(source, spec, |cells| dataset.push(cells))?;
         Ok(dataset)
+    }
+
+    /// Reads a CSV file as a node must that answers to somebody else: no cell can make it fail.
+    ///
+    /// Only the header, the specification and the file itself can be refused. What a cell does is
+    /// as [`Skipped`] says; a table without a usable row is an empty dataset.
+    ///
+    /// # Errors
+    /// [`DataError::Io`], [`DataError::Empty`] (no header), [`DataError::MissingColumn`],
+    /// [`DataError::AmbiguousColumn`] or [`DataError::Bounds`].
+    pub fn load_tolerant(path: &Path, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
+        let file = table::open(path)?;
+        Self::read_tolerant(file, spec).map_err(|error| error.of_file(path))
+    }
+
+    /// As [`Dataset::load_tolerant`], from any source of bytes.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_tolerant`].
+    pub fn read_tolerant(source: impl Read, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
+        let mut dataset = Self::empty(spec);
+        let limit = MAX_RECORDS_PER_NODE as usize;
+        let skipped = tolerant::read(source, spec, limit, |cells| dataset.push(cells))?;
+        Ok((dataset, skipped))
     }
 
     /// Number of records.

@@ -19,7 +19,9 @@ pub mod trainer;
 pub use tributary_model::{description, export};
 
 mod nearest;
+mod structure;
 mod table;
+mod tolerant;
 
 pub use batch::{Batch, MICROBATCH, Rows};
 pub use dataset::{DataError, Dataset};
@@ -27,4 +29,6 @@ pub use description::ModelDescription;
 pub use evaluation::{Evaluation, evaluate};
 pub use float_error::float_error;
 pub use reference::ReferenceTrainer;
+pub use structure::check_structure;
+pub use tolerant::Skipped;
 pub use trainer::{ClippedSum, Trainer, TrainerError};

@@ -1,15 +1,16 @@
-//! One CSV table checked against the job's data specification, row by row.
+//! One CSV table checked strictly against the job's data specification, row by row.
 //!
 //! Turns text into typed cells and knows nothing of models, statistics or storage. Its errors name
 //! lines and columns but never repeat a cell: they are for the agency's own operator, and even
-//! there a log is no place for a record.
+//! there a log is no place for a record. A node that answers a job offer must not read like this,
+//! because its answer would then depend on cells: see [`crate::tolerant`].
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use csv::{ByteRecord, ErrorKind, ReaderBuilder, Trim};
+use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Trim};
 use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, Transform};
 
 use crate::nearest::nearest;
@@ -83,8 +84,11 @@ pub enum DataError {
         column: String,
     },
     /// More rows than the rounding-error bound covers.
-    #[error("the table has more than {MAX_RECORDS} rows; split it into several datasets")]
-    TooManyRows,
+    #[error("the table has more than {limit} rows; split it into several datasets")]
+    TooManyRows {
+        /// Most rows that are covered.
+        limit: usize,
+    },
 }
 
 fn suggestion(nearest: &Option<String>) -> String {
@@ -108,12 +112,12 @@ pub(crate) fn read_file(
     spec: &DataSpec,
     row: impl FnMut(&Cells),
 ) -> Result<(), DataError> {
-    let file =
-        File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    read(file, spec, row).map_err(|error| match error {
-        DataError::Io { source, .. } => DataError::Io { path: path.to_owned(), source },
-        other => other,
-    })
+    read(open(path)?, spec, row).map_err(|error| error.of_file(path))
+}
+
+/// Opens a table's file.
+pub(crate) fn open(path: &Path) -> Result<File, DataError> {
+    File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })
 }
 
 /// Reads a table and calls `row` for each row. White space around cells is ignored, also around
@@ -124,10 +128,7 @@ pub(crate) fn read(
     mut row: impl FnMut(&Cells),
 ) -> Result<(), DataError> {
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
-    let header = reader.byte_headers().map_err(csv_error)?.clone();
-    if header.iter().all(<[u8]>::is_empty) {
-        return Err(DataError::Empty);
-    }
+    let header = header(&mut reader)?;
     let columns = Columns::resolve(&header, spec)?;
     let mut cells = Cells::default();
     let mut record = ByteRecord::new();
@@ -135,7 +136,7 @@ pub(crate) fn read(
     while reader.read_byte_record(&mut record).map_err(csv_error)? {
         rows += 1;
         if rows > MAX_RECORDS {
-            return Err(DataError::TooManyRows);
+            return Err(DataError::TooManyRows { limit: MAX_RECORDS });
         }
         let line = record.position().map_or(0, csv::Position::line);
         columns.parse(&record, line, &mut cells)?;
@@ -144,8 +145,24 @@ pub(crate) fn read(
     if rows == 0 { Err(DataError::Empty) } else { Ok(()) }
 }
 
+/// The header line; refused if there is none.
+pub(crate) fn header(reader: &mut Reader<impl Read>) -> Result<ByteRecord, DataError> {
+    let header = reader.byte_headers().map_err(csv_error)?.clone();
+    if header.iter().all(<[u8]>::is_empty) { Err(DataError::Empty) } else { Ok(header) }
+}
+
+impl DataError {
+    /// The same error, naming the file it is about.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Io { source, .. } => Self::Io { path: path.to_owned(), source },
+            other => other,
+        }
+    }
+}
+
 /// Where the specification's columns are and how their cells are read.
-struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     label: (usize, &'a LabelSpec),
     numerics: Vec<(usize, &'a str, Scale)>,
     categories: Vec<(usize, HashMap<&'a [u8], u32>)>,
@@ -159,7 +176,7 @@ struct Scale {
 }
 
 impl<'a> Columns<'a> {
-    fn resolve(header: &ByteRecord, spec: &'a DataSpec) -> Result<Self, DataError> {
+    pub(crate) fn resolve(header: &ByteRecord, spec: &'a DataSpec) -> Result<Self, DataError> {
         let index = |column: &str| column_index(header, column);
         let label = (index(&spec.label.column)?, &spec.label);
         let (mut numerics, mut categories) = (Vec::new(), Vec::new());
@@ -186,30 +203,53 @@ impl<'a> Columns<'a> {
     }
 
     fn parse(&self, record: &ByteRecord, line: u64, out: &mut Cells) -> Result<(), DataError> {
+        if !self.is_text(record) {
+            return Err(DataError::Malformed(format!("line {line}: not UTF-8")));
+        }
+        if !self.fill(record, out, |column| {
+            Err(DataError::Number { line, column: column.to_owned() })
+        })? {
+            let (_, label) = self.label;
+            return Err(DataError::Label {
+                line,
+                column: label.column.clone(),
+                positive: label.positive.clone(),
+                negative: label.negative.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether every cell that the job uses is UTF-8.
+    pub(crate) fn is_text(&self, record: &ByteRecord) -> bool {
+        let numerics = self.numerics.iter().map(|(at, ..)| *at);
+        let categories = self.categories.iter().map(|(at, _)| *at);
+        let mut used = numerics.chain(categories).chain([self.label.0]);
+        used.all(|at| std::str::from_utf8(record.get(at).unwrap_or_default()).is_ok())
+    }
+
+    /// Reads a row; false if its label is neither of the two values. A numeric cell that is no
+    /// finite number is missing if `bad_number` (given the column) lets it pass.
+    pub(crate) fn fill<E>(
+        &self,
+        record: &ByteRecord,
+        out: &mut Cells,
+        mut bad_number: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let cell = |at: usize| record.get(at).unwrap_or_default();
         let (at, label) = self.label;
         out.positive = match cell(at) {
             text if text == label.positive.trim().as_bytes() => true,
             text if text == label.negative.trim().as_bytes() => false,
-            _ => {
-                return Err(DataError::Label {
-                    line,
-                    column: label.column.clone(),
-                    positive: label.positive.clone(),
-                    negative: label.negative.clone(),
-                });
-            }
+            _ => return Ok(false),
         };
         out.numerics.clear();
         for (at, column, scale) in &self.numerics {
-            let value = match cell(*at) {
-                [] => None,
-                text => Some(
-                    parse_finite(text)
-                        .map(|v| scale.apply(v))
-                        .ok_or_else(|| DataError::Number { line, column: (*column).to_owned() })?,
-                ),
-            };
+            let text = cell(*at);
+            let value = parse_finite(text).map(|v| scale.apply(v));
+            if value.is_none() && !text.is_empty() {
+                bad_number(column)?;
+            }
             out.numerics.push(value);
         }
         out.categories.clear();
@@ -217,7 +257,7 @@ impl<'a> Columns<'a> {
             // An empty cell is missing even where a specification lists the empty value.
             Some(cell(*at)).filter(|c| !c.is_empty()).and_then(|c| indices.get(c)).copied()
         }));
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -261,7 +301,7 @@ fn parse_finite(text: &[u8]) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-fn csv_error(error: csv::Error) -> DataError {
+pub(crate) fn csv_error(error: csv::Error) -> DataError {
     let line = error.position().map_or(0, csv::Position::line);
     match error.into_kind() {
         ErrorKind::Io(source) => DataError::Io { path: PathBuf::new(), source },
@@ -353,7 +393,7 @@ mod tests {
         assert_eq!(seen, 1);
         let text = b"age,work,gain,income\n\xff,Private,0,>50K\n";
         let error = read(&text[..], &spec(), |_| ()).unwrap_err();
-        assert!(matches!(error, DataError::Number { line: 2, .. }));
+        assert!(matches!(error, DataError::Malformed(_)) && error.to_string().contains("line 2"));
     }
 
     #[test]

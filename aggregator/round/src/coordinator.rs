@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tributary_job::{Manifest, ModelState, Plan, PlanError};
 use tributary_ledger::Chain;
 use tributary_secagg::{
-    Digest, Fault, Identity, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch, ServerRound,
+    Digest, Fault, Identity, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch, ServerPhase,
+    ServerRound,
 };
 
 use crate::event::{Effect, Event, Now, Resume, Step, Timeouts};
@@ -20,7 +21,6 @@ mod keying;
 mod rounds;
 
 /// Coordinates one job.
-
 pub struct Coordinator {
     manifest: Manifest,
     plan: Plan,
@@ -32,6 +32,8 @@ pub struct Coordinator {
     members: Vec<Member>,
     stage: Stage,
     epoch: u32,
+    /// Who holds keys of the epoch; what a node claims can only take it out.
+    epoch_members: NodeSet,
     transcript: Option<Digest>,
     next_attempt: u16,
     spent: u32,
@@ -45,8 +47,10 @@ struct Member {
     accepted: bool,
     resume: Resume,
     excluded: Option<String>,
+    /// Attempts that it sits out because it held up or broke the last one.
+    benched: u8,
+    evictions: u8,
 }
-
 
 enum Stage {
     /// Every agency must be there and accept by the deadline.
@@ -55,20 +59,27 @@ enum Stage {
     Keying { epoch: Box<ServerEpoch>, deadline: u64 },
     /// A secure round runs.
     Running(Box<Attempt>),
-    /// Too few agencies are there to start one.
-    Waiting { deadline: u64 },
+    /// Too few agencies are there to start one, or a failed attempt is let settle.
+    Waiting { deadline: u64, not_before: u64 },
     /// Over.
     Ended { complete: bool, reason: String },
 }
-
 
 struct Attempt {
     round: ServerRound,
     attempt: u16,
     cohort: NodeSet,
     started: u64,
+    phase: ServerPhase,
+    phase_started: u64,
     deadline: u64,
     bytes_up: u64,
+    /// Whether nodes may have charged for it.
+    granted: bool,
+    /// Who left or gave up: it hears nothing more of this attempt.
+    gone: NodeSet,
+    /// Who let a deadline pass.
+    late: NodeSet,
     /// Sum and next state, once opened.
     opened: Option<(Vec<u32>, ModelState)>,
 }
@@ -97,7 +108,9 @@ impl Coordinator {
     ) -> Result<(Self, Vec<Effect>), CoordinatorError> {
         let plan = Plan::derive(&manifest)?;
         let state = plan.initial_state(&manifest);
+        let n = plan.roster.thresholds.n;
         let mut new = Self {
+            epoch_members: NodeSet::new(n),
             members: vec![Member::default(); manifest.roster.len()],
             stage: Stage::Offering { deadline: now.millis + timeouts.gather },
             manifest,
@@ -153,7 +166,13 @@ impl Coordinator {
             let bytes = hex::decode(text).ok().and_then(|b| b.try_into().ok());
             let bytes = bytes.ok_or(CoordinatorError::Stored("epoch transcript".into()))?;
             new.transcript = Some(Digest(bytes));
-            new.stage = Stage::Waiting { deadline: now.millis + timeouts.rejoin };
+            new.stage =
+                Stage::Waiting { deadline: now.millis + timeouts.rejoin, not_before: now.millis };
+            for member in &snapshot.epoch_members {
+                if usize::from(*member) < new.members.len() {
+                    new.epoch_members.insert(NodeIndex(*member));
+                }
+            }
         }
         new.epoch = snapshot.epoch;
         new.next_attempt = snapshot.next_attempt;
@@ -196,7 +215,9 @@ impl Coordinator {
             Event::Accepted(node) => self.accepted(now, node, &mut effects),
             Event::Refused(node, reason) => self.refused(now, node, reason, &mut effects),
             Event::Secagg(node, frame) => self.secagg(now, node, &frame, &mut effects),
-            Event::Reported(node, text) => self.reported(now, node, text, &mut effects),
+            Event::Reported { node, round, attempt, text } => {
+                self.reported(now, node, (round, attempt), &text, &mut effects);
+            }
             Event::Cancelled(reason) => self.end(now, false, reason, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
         }
@@ -244,12 +265,9 @@ impl Coordinator {
             return;
         }
         if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-            *member = Member {
-                connected: true,
-                accepted: false,
-                resume,
-                excluded: member.excluded.take(),
-            };
+            member.connected = true;
+            member.accepted = false;
+            member.resume = resume;
             effects.push(Effect::Offer(node));
         }
     }
@@ -267,6 +285,7 @@ impl Coordinator {
                 self.stage = Stage::Offering { deadline: now.millis + self.timeouts.gather };
             }
             Stage::Running(attempt) => {
+                attempt.gone.insert(node);
                 let outputs = attempt.round.drop_node(node);
                 self.round_outputs(now, outputs, effects);
             }
@@ -276,7 +295,7 @@ impl Coordinator {
 
     fn accepted(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(usize::from(node.0)) else { return };
-        if !member.connected {
+        if !member.connected || member.accepted {
             return;
         }
         member.accepted = true;
@@ -286,6 +305,7 @@ impl Coordinator {
                     self.start_epoch(now, effects);
                 }
             }
+            Stage::Waiting { not_before, .. } if now.millis < *not_before => {}
             Stage::Waiting { .. } => self.begin_attempt(now, effects),
             Stage::Running(_) => {
                 let text = match self.fit(node) {
@@ -300,6 +320,11 @@ impl Coordinator {
 
     fn refused(&mut self, now: Now, node: NodeIndex, reason: String, effects: &mut Vec<Effect>) {
         let name = self.name(node);
+        // Still in another job: it is asked again when it is done there and connects anew.
+        if reason.starts_with("busy") {
+            effects.push(Effect::Note(format!("{name} is busy: {reason}")));
+            return self.disconnected(now, node, effects);
+        }
         if self.transcript.is_none() {
             let text = format!("{name} refuses the job: {reason}");
             return self.end(now, false, text, effects);
@@ -320,8 +345,28 @@ impl Coordinator {
         }
     }
 
-    fn reported(&mut self, now: Now, node: NodeIndex, text: String, effects: &mut Vec<Effect>) {
-        self.blame(now, node, "report", &text, effects);
+    /// A node gives the running attempt up. Anything about another attempt is late; a second report
+    /// says nothing new and costs nothing.
+    fn reported(
+        &mut self,
+        now: Now,
+        node: NodeIndex,
+        number: (u32, u16),
+        text: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let running = (self.state.completed, self.next_attempt.saturating_sub(1));
+        let Stage::Running(attempt) = &mut self.stage else { return };
+        let first = attempt.cohort.contains(node) && !attempt.gone.contains(node);
+        if number != running || !first {
+            return;
+        }
+        attempt.gone.insert(node);
+        // Whatever state it is in, it gets the certified one before it is asked again.
+        if let Some(member) = self.members.get_mut(usize::from(node.0)) {
+            member.resume.completed = None;
+        }
+        self.blame(now, node, "report", text, effects);
         if let Stage::Running(attempt) = &mut self.stage {
             let outputs = attempt.round.drop_node(node);
             self.round_outputs(now, outputs, effects);
@@ -342,13 +387,19 @@ impl Coordinator {
             }
             Stage::Running(attempt) if late(attempt.deadline) => {
                 attempt.deadline = now.millis + self.timeouts.step;
+                for node in attempt.round.waiting_for().iter() {
+                    attempt.late.insert(node);
+                }
                 let outputs = attempt.round.deadline();
                 self.round_outputs(now, outputs, effects);
             }
-            Stage::Waiting { deadline } if late(*deadline) => {
+            Stage::Waiting { deadline, .. } if late(*deadline) => {
                 let missing = self.members_where(|m| !m.connected).join(", ");
                 let text = format!("too few agencies came back in time; missing: {missing}");
                 self.end(now, false, text, effects);
+            }
+            Stage::Waiting { not_before, .. } if late(*not_before) => {
+                self.begin_attempt(now, effects);
             }
             _ => {}
         }
@@ -363,6 +414,7 @@ impl Coordinator {
         let body = serde_json::json!({"complete": complete, "reason": reason,
             "rounds": self.state.completed, "attempts": self.spent});
         self.record(&mut step, now, KIND_END, body);
+        step.finished = Some((complete, reason.clone()));
         effects.push(self.persist(step));
         let certificate = self.certificate.as_ref().map(ResultQc::encode);
         for (i, member) in self.members.iter().enumerate() {
@@ -382,7 +434,9 @@ impl Coordinator {
         };
         match (&member.excluded, member.resume.epoch) {
             (Some(why), _) => Err(format!("sits out for the rest of the job: {why}")),
-            (None, Some(epoch)) if epoch == self.epoch => Ok(()),
+            (None, Some(epoch)) if epoch == self.epoch && self.epoch_members.contains(node) => {
+                Ok(())
+            }
             (None, _) => Err(format!(
                 "it does not hold the keys of epoch {}; it can join again with the next job",
                 self.epoch
@@ -431,6 +485,7 @@ impl Coordinator {
         let snapshot = Snapshot {
             epoch: self.epoch,
             transcript: self.transcript.map(|t| t.to_string()),
+            epoch_members: self.epoch_members.iter().map(|n| n.0).collect(),
             completed: self.state.completed,
             next_attempt: self.next_attempt,
             spent: self.spent,

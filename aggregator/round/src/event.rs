@@ -49,8 +49,17 @@ pub enum Event {
     Refused(NodeIndex, String),
     /// A frame of the secure-aggregation protocol.
     Secagg(NodeIndex, Vec<u8>),
-    /// It gave up the running attempt, for this reason.
-    Reported(NodeIndex, String),
+    /// It gave up an attempt.
+    Reported {
+        /// The node.
+        node: NodeIndex,
+        /// Secure round.
+        round: u32,
+        /// Attempt.
+        attempt: u16,
+        /// The reason, from the fixed list.
+        text: String,
+    },
     /// The operator ends the job.
     Cancelled(String),
     /// Time passes.
@@ -69,6 +78,8 @@ pub struct Step {
     pub certified: Option<Certified>,
     /// For `status`.
     pub progress: Option<Progress>,
+    /// The job is over: whether all rounds are certified, and why not.
+    pub finished: Option<(bool, String)>,
 }
 
 /// The lasting outcome of a round.

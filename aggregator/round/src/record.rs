@@ -55,6 +55,8 @@ pub struct AbortEntry {
     pub attempt: u16,
     /// Agencies that were asked.
     pub cohort: Vec<String>,
+    /// Agencies that let a deadline pass.
+    pub late: Vec<String>,
     /// Why.
     pub reason: String,
 }

@@ -11,6 +11,8 @@ pub struct Snapshot {
     pub epoch: u32,
     /// Its transcript, hex, once its keys are agreed.
     pub transcript: Option<String>,
+    /// Who holds its keys, by index in the roster.
+    pub epoch_members: Vec<u16>,
     /// Certified rounds.
     pub completed: u32,
     /// Next unused attempt number of the running round.

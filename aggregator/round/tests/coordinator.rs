@@ -157,7 +157,10 @@ fn garbage_is_blamed_on_its_sender_and_hurts_nobody_else() {
     f.pass(TIMEOUTS.train);
     assert_eq!(f.finished, Some((true, "all rounds are certified".into())));
     let blamed = f.entries(KIND_AGENCY);
-    assert_eq!((blamed[0]["agency"].as_str(), blamed[0]["what"].as_str()), (Some("e"), Some("fault")));
+    assert_eq!(
+        (blamed[0]["agency"].as_str(), blamed[0]["what"].as_str()),
+        (Some("e"), Some("fault"))
+    );
     assert!(f.entries(KIND_ABORT).is_empty());
 }
 

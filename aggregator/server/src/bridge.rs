@@ -38,6 +38,11 @@ impl Bridge {
         Ok(Self { job, offer })
     }
 
+    /// The job's hash.
+    pub fn job(&self) -> [u8; 32] {
+        self.job
+    }
+
     /// What a node said when it connected, as the coordinator wants it.
     pub fn resume(&self, hello: &Hello) -> Resume {
         match &hello.resume {
@@ -60,7 +65,8 @@ impl Bridge {
             }),
             FromNode::Secagg(s) if s.job == self.job => Some(Event::Secagg(node, s.frame)),
             FromNode::Report(r) if r.job == self.job => {
-                Some(Event::Reported(node, join(r.code.as_str(), &r.text)))
+                let text = join(r.code.as_str(), &r.text);
+                Some(Event::Reported { node, round: r.round, attempt: r.attempt, text })
             }
             FromNode::JobReply(_) | FromNode::Secagg(_) | FromNode::Report(_) => None,
         }
@@ -81,8 +87,7 @@ impl Bridge {
                 Some((*node, vec![ToNode::Idle { text: Text::clipped(text) }]))
             }
             Effect::End { node, complete, reason, certificate } => {
-                let outcome =
-                    if *complete { JobOutcome::Completed } else { JobOutcome::Stopped };
+                let outcome = if *complete { JobOutcome::Completed } else { JobOutcome::Stopped };
                 let text = Text::clipped(reason);
                 let certificate = certificate.clone();
                 let end = JobEnd { job: self.job, outcome, text, certificate };

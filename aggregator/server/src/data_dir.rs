@@ -23,8 +23,10 @@ impl DataDir {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let dir = Self(path.to_owned());
         if !dir.ca_key().exists() {
-            bail!("{} is no aggregator's data directory; make one with `aggregator init`",
-                path.display());
+            bail!(
+                "{} is no aggregator's data directory; make one with `aggregator init`",
+                path.display()
+            );
         }
         Ok(dir)
     }
@@ -36,8 +38,10 @@ impl DataDir {
     pub fn create(path: &Path) -> anyhow::Result<Self> {
         let dir = Self(path.to_owned());
         if dir.ca_key().exists() || dir.config_file().exists() {
-            bail!("{} is an aggregator's data directory already; nothing was changed",
-                path.display());
+            bail!(
+                "{} is an aggregator's data directory already; nothing was changed",
+                path.display()
+            );
         }
         std::fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
         Ok(dir)

@@ -35,11 +35,8 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
     let Some((_, state, certificate)) = store.state(&job.id).await? else {
         bail!("job {} has no certified round yet", job.id);
     };
-    let state = tributary_job::ModelState::decode(
-        &state,
-        plan.layout.total(),
-        plan.numeric_features,
-    )?;
+    let state =
+        tributary_job::ModelState::decode(&state, plan.layout.total(), plan.numeric_features)?;
     let description = ModelDescription {
         job: Some(plan.job.to_string()),
         data: manifest.spec.data.clone(),
@@ -55,9 +52,7 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
 }
 
 fn manifest_text(job: &Job) -> anyhow::Result<&str> {
-    job.manifest
-        .as_deref()
-        .with_context(|| format!("job {} has not begun: {}", job.id, job.reason))
+    job.manifest.as_deref().with_context(|| format!("job {} has not begun: {}", job.id, job.reason))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

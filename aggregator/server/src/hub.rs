@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tributary_job::{JobSpec, Manifest};
 use tributary_round::{Coordinator, Effect, Event, Gathering, Now, Snapshot, Step, Timeouts};
 use tributary_secagg::{Identity, NodeIndex};
 use tributary_store::{Commit, Job, JobState, Store, StoreError};
-use tributary_wire::session::{FromNode, Hello, ToNode};
+use tributary_wire::Text;
+use tributary_wire::session::{
+    FromNode, Hello, JobEnd, JobOutcome, Refused, SessionRefusalCode, ToNode,
+};
 
 use crate::bridge::Bridge;
 
@@ -33,6 +36,8 @@ pub enum FromSession {
         hello: Hello,
         /// Where frames for it go.
         frames: mpsc::Sender<ToNode>,
+        /// Dropped to end the session.
+        keep: oneshot::Sender<()>,
     },
     /// A frame after the hello.
     Frame {
@@ -74,6 +79,8 @@ struct Session {
     id: u64,
     hello: Hello,
     frames: mpsc::Sender<ToNode>,
+    /// While this is held the session's task reads on.
+    _keep: oneshot::Sender<()>,
 }
 
 struct Running {
@@ -110,6 +117,8 @@ impl<S: Store> Hub<S> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::pin!(stop);
+        // A job that was running is taken up before any node is heard.
+        self.tick().await?;
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
@@ -141,18 +150,23 @@ impl<S: Store> Hub<S> {
 
     async fn from_session(&mut self, event: FromSession) -> anyhow::Result<()> {
         match event {
-            FromSession::Opened { id, agency, hello, frames } => {
+            FromSession::Opened { id, agency, hello, frames, keep } => {
                 tracing::info!(%agency, version = %hello.software_version, "agency connected");
-                if self.sessions.contains_key(&agency) {
+                if let Some(old) = self.sessions.remove(&agency) {
+                    old.refuse(SessionRefusalCode::Replaced, "a newer session of this agency");
                     self.left(&agency).await?;
                 }
-                self.sessions.insert(agency.clone(), Session { id, hello, frames });
+                self.release(&hello, &frames);
+                let session = Session { id, hello, frames, _keep: keep };
+                self.sessions.insert(agency.clone(), session);
                 self.arrived(&agency).await
             }
             FromSession::Frame { id, agency, frame } => {
                 let current = self.sessions.get(&agency).is_some_and(|s| s.id == id);
                 let Some(job) = self.job.as_ref().filter(|_| current) else { return Ok(()) };
-                let Some(node) = job.coordinator.manifest().index_of(&agency) else { return Ok(()) };
+                let Some(node) = job.coordinator.manifest().index_of(&agency) else {
+                    return Ok(());
+                };
                 match job.bridge.event(NodeIndex(node), frame) {
                     Some(event) => self.event(event).await,
                     None => Ok(()),
@@ -167,6 +181,21 @@ impl<S: Store> Hub<S> {
                 Ok(())
             }
         }
+    }
+
+    /// A node that is still in a job that is over here is let go, or it could never join another.
+    fn release(&self, hello: &Hello, frames: &mpsc::Sender<ToNode>) {
+        let Some(resume) = &hello.resume else { return };
+        if self.job.as_ref().is_some_and(|j| j.bridge.job() == resume.job) {
+            return;
+        }
+        let end = JobEnd {
+            job: resume.job,
+            outcome: JobOutcome::Stopped,
+            text: Text::clipped("this job is over at the aggregator"),
+            certificate: None,
+        };
+        let _ = frames.try_send(ToNode::JobEnd(end));
     }
 
     async fn arrived(&mut self, agency: &str) -> anyhow::Result<()> {
@@ -256,22 +285,29 @@ impl<S: Store> Hub<S> {
             Ok(begun) => begun,
             Err(error) => return self.fail(&id, format!("{error:#}")).await,
         };
+        // One commit: a job that trains has its manifest, its first entry and its snapshot.
+        let mut effects = effects.into_iter();
+        let first = match effects.next() {
+            Some(Effect::Persist(step)) => commit_of(*step)?,
+            _ => Commit::default(),
+        };
         let state = Some((JobState::Training, String::new()));
-        let commit = Commit { state, manifest: Some(text), ..Commit::default() };
+        let commit = Commit { state, manifest: Some(text), ..first };
         self.store.commit(&id, &commit).await?;
         tracing::info!(job = %id, "job begins");
         self.job = Some(Running { id, coordinator, bridge });
-        self.carry_out(effects).await?;
+        self.carry_out(effects.collect()).await?;
         self.announce_all().await
     }
 
     async fn restore(&mut self, job: Job) -> anyhow::Result<()> {
-        let restored = async {
+        // A database that cannot be read now is no reason to fail the job.
+        let certified = self.store.state(&job.id).await?.map(|(_, s, c)| (s, c));
+        let restored = || {
             let text = job.manifest.as_deref().ok_or(StoreError::Corrupt("job.manifest"))?;
             let manifest = Manifest::from_canonical(text)?;
             let snapshot = job.snapshot.as_deref().ok_or(StoreError::Corrupt("job.snapshot"))?;
             let snapshot: Snapshot = serde_json::from_slice(snapshot)?;
-            let certified = self.store.state(&job.id).await?.map(|(_, s, c)| (s, c));
             let identity = self.identity.clone();
             let bridge = Bridge::new(&manifest, &identity)?;
             let coordinator = Coordinator::restore(
@@ -284,7 +320,7 @@ impl<S: Store> Hub<S> {
             )?;
             anyhow::Ok(Running { id: job.id.clone(), coordinator, bridge })
         };
-        match restored.await {
+        match restored() {
             Ok(running) => {
                 let round = running.coordinator.state().completed;
                 tracing::info!(job = %running.id, round, "job goes on after a restart");
@@ -344,16 +380,16 @@ impl<S: Store> Hub<S> {
                 Effect::Disconnect(node, reason) => {
                     if let Some(agency) = self.agency(node) {
                         tracing::warn!(%agency, %reason, "session closed");
-                        self.sessions.remove(&agency);
+                        if let Some(session) = self.sessions.remove(&agency) {
+                            session.refuse(SessionRefusalCode::BadFrame, &reason);
+                        }
                     }
                 }
                 Effect::Finished { complete, reason } => {
-                    let state = if complete { JobState::Done } else { JobState::Failed };
+                    let state = job_state(complete);
                     tracing::info!(job = %job.id, %state, %reason, "job is over");
-                    let commit =
-                        Commit { state: Some((state, reason)), ..Commit::default() };
-                    self.store.commit(&job.id, &commit).await?;
                     self.job = None;
+                    self.broken.clear();
                 }
                 Effect::Note(text) => tracing::warn!("{text}"),
                 _ => {}
@@ -390,6 +426,17 @@ impl<S: Store> Hub<S> {
     }
 }
 
+impl Session {
+    /// Says why, then ends: the session's task stops when this is dropped.
+    fn refuse(self, code: SessionRefusalCode, text: &str) {
+        let _ = self.frames.try_send(ToNode::Refused(Refused { code, text: Text::clipped(text) }));
+    }
+}
+
+fn job_state(complete: bool) -> JobState {
+    if complete { JobState::Done } else { JobState::Failed }
+}
+
 /// A coordinator's step as the store takes it.
 pub fn commit_of(step: Step) -> anyhow::Result<Commit> {
     let record = step
@@ -405,5 +452,14 @@ pub fn commit_of(step: Step) -> anyhow::Result<Commit> {
         }
         None => (None, None),
     };
-    Ok(Commit { progress, snapshot: step.snapshot, record, sum, certified, ..Commit::default() })
+    let state = step.finished.map(|(complete, reason)| (job_state(complete), reason));
+    Ok(Commit {
+        state,
+        progress,
+        snapshot: step.snapshot,
+        record,
+        sum,
+        certified,
+        ..Commit::default()
+    })
 }

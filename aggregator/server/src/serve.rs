@@ -41,12 +41,8 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let hosts: Vec<&str> = config.hosts.iter().map(String::as_str).collect();
     let server = ca.issue_server(&hosts, SERVER_CERTIFICATE, SystemTime::now())?;
     let revocations = Arc::new(Revocations::new(revoked_names(&store.agencies().await?)));
-    let tls = ServerTls::new(
-        &server,
-        ca.certificate_pem(),
-        TrustDomain::default(),
-        revocations.list(),
-    )?;
+    let tls =
+        ServerTls::new(&server, ca.certificate_pem(), TrustDomain::default(), revocations.list())?;
     let (to_hub, from_sessions) = mpsc::channel(HUB_QUEUE);
     let enrolment = EnrolmentService {
         store: store.clone(),

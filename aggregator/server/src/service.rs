@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 use tributary_store::Store;
@@ -13,9 +13,7 @@ use tributary_transport::{
     AgencyName, CertificateAuthority, EnrolmentToken, Revocations, require_agency,
 };
 use tributary_wire::enrolment::{Enrol, Enrolled};
-use tributary_wire::session::{
-    FromNode, Refused, SessionRefusalCode, ToNode, Welcome,
-};
+use tributary_wire::session::{FromNode, Refused, SessionRefusalCode, ToNode, Welcome};
 use tributary_wire::v1::enrolment_server::Enrolment;
 use tributary_wire::v1::federation_server::Federation;
 use tributary_wire::v1::{EnrolReply, EnrolRequest, NodeFrame, ServerFrame};
@@ -57,22 +55,23 @@ impl<S: Store> Enrolment for EnrolmentService<S> {
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let unix = i64::try_from(unix).unwrap_or(i64::MAX);
-        let enrolled = self
-            .store
-            .enrol(&token.secret_hash(), &ask.signing_key, unix)
-            .await
-            .map_err(|error| {
-                tracing::error!(%error, "enrolment");
-                Status::unavailable("the aggregator cannot write its state; try again later")
-            })?;
+        let enrolled =
+            self.store.enrol(&token.secret_hash(), &ask.signing_key, unix).await.map_err(
+                |error| {
+                    tracing::error!(%error, "enrolment");
+                    Status::unavailable("the aggregator cannot write its state; try again later")
+                },
+            )?;
         let agency = enrolled.map_err(|e| Status::permission_denied(e.to_string()))?;
         let agency = AgencyName::new(agency).map_err(|e| Status::internal(e.to_string()))?;
         if agency != *token.agency() {
             return Err(Status::permission_denied("the token is for another agency"));
         }
         tracing::info!(%agency, "agency enrolled");
-        let revoked = self.store.agencies().await.unwrap_or_default();
-        self.revocations.replace(revoked_names(&revoked));
+        // An error must not revive the revoked; the watch task tries again.
+        if let Ok(agencies) = self.store.agencies().await {
+            self.revocations.replace(revoked_names(&agencies));
+        }
         let reply = Enrolled {
             certificate_chain_pem: certificate,
             ca_pem: self.ca.certificate_pem().to_owned(),
@@ -99,7 +98,9 @@ impl Federation for FederationService {
         let hello = hello.ok_or_else(|| Status::invalid_argument("no hello"))?;
         let hello = match FromNode::try_from(hello) {
             Ok(FromNode::Hello(hello)) => hello,
-            Ok(_) => return Ok(refused(SessionRefusalCode::BadHello, "the first frame is a hello")),
+            Ok(_) => {
+                return Ok(refused(SessionRefusalCode::BadHello, "the first frame is a hello"));
+            }
             Err(error) => {
                 return Ok(refused(SessionRefusalCode::BadHello, &error.to_string()));
             }
@@ -110,14 +111,15 @@ impl Federation for FederationService {
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (frames, outgoing) = frame_queue();
+        let (keep, closed) = oneshot::channel();
         let opened =
-            FromSession::Opened { id, agency: agency.clone(), hello, frames: frames.clone() };
+            FromSession::Opened { id, agency: agency.clone(), hello, frames: frames.clone(), keep };
         frames
             .try_send(welcome())
             .map_err(|_| Status::internal("the session's queue is closed"))?;
         let stopping = |_| Status::unavailable("the aggregator is stopping; connect again later");
         self.hub.send(opened).await.map_err(stopping)?;
-        tokio::spawn(forward(id, agency, incoming, frames, self.hub.clone()));
+        tokio::spawn(forward(id, agency, incoming, frames, self.hub.clone(), closed));
         let stream = ReceiverStream::new(outgoing).map(|frame| Ok(ServerFrame::from(frame)));
         Ok(Response::new(Box::pin(stream)))
     }
@@ -130,9 +132,15 @@ async fn forward(
     mut incoming: Streaming<NodeFrame>,
     frames: mpsc::Sender<ToNode>,
     hub: mpsc::Sender<FromSession>,
+    mut closed: oneshot::Receiver<()>,
 ) {
     loop {
-        let frame = match incoming.message().await {
+        let message = tokio::select! {
+            // The hub has let the session go: the stream ends when this task drops its sender.
+            _ = &mut closed => return,
+            message = incoming.message() => message,
+        };
+        let frame = match message {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
             Err(status) => {

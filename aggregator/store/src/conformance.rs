@@ -67,6 +67,12 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
     assert_eq!(store.state("a").await.unwrap(), Some((2, vec![6], vec![7])));
     assert_eq!(store.sums("a").await.unwrap(), [(1, vec![1, 2])]);
     assert_eq!(store.job("a").await.unwrap().unwrap().manifest.as_deref(), Some("{}"));
+    // What is over stays over.
+    let over = |state, why: &str| Commit { state: Some((state, why.into())), ..Commit::default() };
+    store.commit("a", &over(JobState::Failed, "cancelled")).await.unwrap();
+    store.commit("a", &over(JobState::Training, "step in flight")).await.unwrap();
+    let job = store.job("a").await.unwrap().unwrap();
+    assert_eq!((job.state, job.reason.as_str()), (JobState::Failed, "cancelled"));
     let unknown = store.commit("zz", &Commit::default()).await;
     assert!(matches!(unknown, Err(StoreError::UnknownJob(_))));
 }

@@ -185,9 +185,14 @@ impl Store for SqliteStore {
             None => (None, None),
         };
         let updated = sqlx::query(
-            "UPDATE job SET state = coalesce(?, state), reason = coalesce(?, reason),
-                 progress = coalesce(?, progress), manifest = coalesce(?, manifest),
-                 snapshot = coalesce(?, snapshot) WHERE id = ?",
+            // What is over stays over: a cancellation is not overwritten by a step in flight.
+            "UPDATE job SET
+                 reason = CASE WHEN state IN ('done', 'failed') THEN reason
+                               ELSE coalesce(?2, reason) END,
+                 state = CASE WHEN state IN ('done', 'failed') THEN state
+                              ELSE coalesce(?1, state) END,
+                 progress = coalesce(?3, progress), manifest = coalesce(?4, manifest),
+                 snapshot = coalesce(?5, snapshot) WHERE id = ?6",
         )
         .bind(state)
         .bind(reason)

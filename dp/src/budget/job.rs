@@ -78,7 +78,8 @@ impl JobPrivacy {
 
     /// A job whose training noise is the smallest that meets a target epsilon in the book, everything
     /// included. The noise multiplier is rounded up to a multiple of 1/1000, so that it can be written
-    /// into a plan; the one in `training` is ignored.
+    /// into a plan; the one in `training` is ignored. `statistics` is one statistics release and how
+    /// many of them may be charged.
     ///
     /// # Errors
     /// If a parameter is outside its domain, if the target cannot be met, or if the noise does not fit
@@ -86,18 +87,22 @@ impl JobPrivacy {
     pub fn calibrate(
         target_epsilon: f64,
         delta: f64,
-        statistics: Option<Release>,
+        statistics: Option<(Release, u32)>,
         training: &ReleaseParameters,
         training_releases: u32,
     ) -> Result<Self, DpError> {
         let zero = RdpCurve::zero();
+        let (statistics, statistics_releases) = statistics.unzip();
+        let statistics_releases = statistics_releases.unwrap_or(0);
         let fixed = statistics.as_ref().map_or(Ok(zero.clone()), Release::rdp)?;
+        let fixed = fixed.times(statistics_releases);
         let q = training.sampling_rate;
         let z = calibrate(target_epsilon, delta, &fixed, training_releases, q, &zero)?;
         let job = |noise_multiplier: f64| -> Result<Self, DpError> {
             let parameters = ReleaseParameters { noise_multiplier, ..training.clone() };
             let training = Release::derive(&parameters)?;
-            Ok(Self { statistics: statistics.clone(), training, training_releases, delta })
+            let statistics = statistics.clone();
+            Ok(Self { statistics, statistics_releases, training, training_releases, delta })
         };
         // Deductions from delta and the discrete correction cost a little more than the ideal.
         let mut thousandths = (z * 1000.0).ceil();
@@ -116,7 +121,7 @@ impl JobPrivacy {
 
     /// Each kind of release with the number that is charged.
     fn releases(&self) -> impl Iterator<Item = (&Release, u32)> {
-        let statistics = self.statistics.iter().map(|r| (r, 1));
+        let statistics = self.statistics.iter().map(|r| (r, self.statistics_releases));
         statistics.chain([(&self.training, self.training_releases)])
     }
 

@@ -58,8 +58,10 @@ impl Adversary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobPrivacy {
-    /// The statistics release, charged once; absent if there is none.
+    /// One statistics release; absent if there is none.
     pub statistics: Option<Release>,
+    /// Statistics releases that may be charged: the one round and its retries, 0 without one.
+    pub statistics_releases: u32,
     /// One training release.
     pub training: Release,
     /// Training releases that may be charged: rounds and retries.

@@ -18,7 +18,13 @@ pub(crate) fn example(n: u16, t: u16, c: u16) -> JobPrivacy {
         max_units_per_node: 10_000,
     })
     .unwrap();
-    JobPrivacy { statistics: None, training, training_releases: 300, delta: 1e-6 }
+    JobPrivacy {
+        statistics: None,
+        statistics_releases: 0,
+        training,
+        training_releases: 300,
+        delta: 1e-6,
+    }
 }
 
 #[test]
@@ -67,8 +73,11 @@ fn statistics_and_retries_are_charged() {
         ..job.training.parameters.clone()
     };
     let statistics = Some(Release::derive(&parameters).unwrap());
-    let both = JobPrivacy { statistics, ..job };
-    assert!(both.epsilon().unwrap().epsilon > base);
+    let both = JobPrivacy { statistics, statistics_releases: 1, ..job };
+    let once = both.epsilon().unwrap().epsilon;
+    assert!(once > base);
+    let repeated = JobPrivacy { statistics_releases: 3, ..both };
+    assert!(repeated.epsilon().unwrap().epsilon > once);
 }
 
 #[test]
@@ -85,6 +94,18 @@ fn calibration_meets_the_target_on_a_grid() {
         assert!(less.epsilon().unwrap().epsilon > target);
     }
     assert!(JobPrivacy::calibrate(0.0, 1e-6, None, &shape, 200).is_err());
+    // Every attempt of the statistics round is inside the target.
+    let parameters =
+        ReleaseParameters { sampling_rate: 1.0, noise_multiplier: 12.0, ..shape.clone() };
+    let statistics = Release::derive(&parameters).unwrap();
+    let noise = |count| {
+        let with = Some((statistics.clone(), count));
+        let job = JobPrivacy::calibrate(1.0, 1e-6, with, &shape, 200).unwrap();
+        assert!(job.epsilon().unwrap().epsilon <= 1.0);
+        assert_eq!(job.statistics_releases, count);
+        job.training.parameters.noise_multiplier
+    };
+    assert!(noise(3) > noise(1));
     // In few dimensions sigma_local is at its floor of 3 and less noise is needed than given.
     let scalar = ReleaseParameters { dimension: 1, ..shape };
     assert!(JobPrivacy::calibrate(1.0, 1e-6, None, &scalar, 200).is_ok());

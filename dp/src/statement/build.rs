@@ -49,7 +49,8 @@ impl Claims {
             .collect::<Result<_, _>>()?;
         let mut releases = Vec::new();
         if let Some(statistics) = &job.statistics {
-            releases.push(ReleaseClaim::of(ReleaseKind::Statistics, 1, statistics)?);
+            let count = job.statistics_releases;
+            releases.push(ReleaseClaim::of(ReleaseKind::Statistics, count, statistics)?);
         }
         let (kind, count) = (ReleaseKind::Training, job.training_releases);
         releases.push(ReleaseClaim::of(kind, count, &job.training)?);

@@ -41,7 +41,7 @@ pub enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleaseKind {
-    /// Sums for normalisation, once.
+    /// Sums for normalisation: one round, charged once for each attempt it may take.
     Statistics,
     /// Sums of clipped gradients.
     Training,

@@ -30,6 +30,7 @@ fn job() -> JobPrivacy {
     };
     JobPrivacy {
         statistics: Some(Release::derive(&parameters(30, 20.0, 1.0)).unwrap()),
+        statistics_releases: 3,
         training: Release::derive(&parameters(1000, 2.0, 0.04)).unwrap(),
         training_releases: 300,
         delta: 1e-6,
@@ -91,6 +92,7 @@ fn every_changed_claim_is_found() {
         ("/claims/releases/0/sampler/total_variation", json!(0.0)),
         ("/claims/releases/0/sampler/name", json!("rand")),
         ("/claims/releases/0/count", json!(0)),
+        ("/claims/releases/0/count", json!(1)),
         ("/claims/releases/1/release/sensitivity", json!(1.0)),
         ("/claims/releases/1/release/parameters/sampling_rate", json!(0.01)),
         ("/claims/releases/1/release/parameters/clip_norm", json!(0.1)),
@@ -138,7 +140,7 @@ fn the_page_says_the_numbers() {
         let epsilon = claim.guarantee.as_ref().unwrap().epsilon.epsilon;
         assert!(page.contains(&format!("({} noise shares): {epsilon:.4}", claim.honest_shares)));
     }
-    for words in ["training, 300 charged", "statistics, 1 charged", "Not covered", "colluders 2"] {
+    for words in ["training, 300 charged", "statistics, 3 charged", "Not covered", "colluders 2"] {
         assert!(page.contains(words), "{words} is missing in\n{page}");
     }
     assert!(page.lines().all(|l| !l.contains("  -   -")));

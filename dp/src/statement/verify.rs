@@ -23,7 +23,7 @@ impl PrivacyStatement {
     ///
     /// # Errors
     /// [`DpError::NoGuarantee`] in mode `none`, or if the list of releases is not one training
-    /// release and at most one of statistics.
+    /// release and at most one of statistics, which is charged at least once.
     pub fn job(&self) -> Result<JobPrivacy, DpError> {
         let claims = self.claims.as_ref().ok_or(DpError::NoGuarantee)?;
         let of = |kind| claims.releases.iter().filter(move |r| r.kind == kind);
@@ -38,11 +38,12 @@ impl PrivacyStatement {
         let [training] = training.as_slice() else {
             return Err(mismatch(training.len(), "one training entry"));
         };
-        if statistics.len() > 1 || statistics.iter().any(|s| s.count != 1) {
-            return Err(mismatch(statistics.len(), "at most one statistics entry, counted once"));
+        if statistics.len() > 1 || statistics.iter().any(|s| s.count == 0) {
+            return Err(mismatch(statistics.len(), "at most one statistics entry, not counted 0"));
         }
         Ok(JobPrivacy {
             statistics: statistics.first().map(|s| s.release.clone()),
+            statistics_releases: statistics.first().map_or(0, |s| s.count),
             training: training.release.clone(),
             training_releases: training.count,
             delta: claims.delta,

@@ -99,10 +99,7 @@ mod tests {
     fn a_perceptron_has_the_expected_tensors() {
         let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![4] }, 3);
         let names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
-        assert_eq!(
-            names,
-            ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
-        );
+        assert_eq!(names, ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]);
         assert_eq!(layout.total(), 3 * 4 + 4 + 4 + 1);
         assert_eq!(layout.tensors()[2].offset, 16);
     }

@@ -10,9 +10,9 @@ pub mod plan;
 pub mod spec;
 pub mod state;
 
-pub use tributary_ledger::canonical_json;
 pub use layout::ParameterLayout;
 pub use manifest::{JobHash, Manifest, RosterEntry};
 pub use plan::{Operation, OperationPlan, Plan, PlanError};
 pub use spec::JobSpec;
 pub use state::{ModelState, Normalisation};
+pub use tributary_ledger::canonical_json;

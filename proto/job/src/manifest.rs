@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use tributary_ledger::canonical_json;
 use crate::spec::{JobSpec, SpecError};
+use tributary_ledger::canonical_json;
 
 /// Version of the manifest format.
 pub const MANIFEST_VERSION: u32 = 1;

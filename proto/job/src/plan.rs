@@ -13,11 +13,14 @@ use tributary_secagg::{Digest, ParameterError, Roster, Thresholds, VerifyingKey}
 
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
-use crate::spec::{PrivacyMode, PrivacySpec, SecureAggregationSpec};
+use crate::spec::{JobSpec, PrivacyMode, PrivacySpec, SecureAggregationSpec};
 use crate::state::ModelState;
 
 /// Most records one node may hold for a job: the cap behind [`FLOAT_ERROR`].
 pub const MAX_RECORDS_PER_NODE: u64 = 1 << 20;
+
+/// Most parameters of a model: one gigabyte of f32, and far below what a u32 index counts.
+pub const MAX_PARAMETERS: u64 = 1 << 28;
 
 /// Bound eta on how much rounding of a node's sum can widen one record's influence, relative to
 /// the clip norm. Per-record gradients are exact inputs here; their weighted sum of at most
@@ -72,7 +75,8 @@ pub struct Plan {
     pub training: OperationPlan,
     /// Number of secure rounds in all.
     pub rounds: u32,
-    /// Attempts in all that may be charged: rounds and the spare ones.
+    /// Training attempts that may be charged: rounds and the spare ones. Attempts of the statistics
+    /// round are charged apart, up to `max_attempts`.
     pub attempts: u32,
     /// Attempts one round may take.
     pub max_attempts: u16,
@@ -122,6 +126,7 @@ impl Plan {
         manifest.validate()?;
         let spec = &manifest.spec;
         let thresholds = thresholds(manifest.roster.len(), &spec.secure_aggregation)?;
+        check_size(spec)?;
         let layout = ParameterLayout::of(&spec.model, spec.data.input_width());
         let numeric_features = spec.data.numeric_count();
         if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > MAX_RECORDS_PER_NODE)
@@ -133,7 +138,9 @@ impl Plan {
         }
         let attempts = spec.training.rounds + spec.secure_aggregation.spare_attempts;
         let dimensions = Dimensions { training: layout.total(), statistics: numeric_features * 3 };
-        let kinds = releases(&spec.privacy, thresholds, dimensions, attempts)?;
+        let max_attempts = spec.secure_aggregation.max_attempts;
+        let counts = Counts { training: attempts, statistics: u32::from(max_attempts) };
+        let kinds = releases(&spec.privacy, thresholds, dimensions, counts)?;
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
         Ok(Self {
             job: manifest.hash()?,
@@ -141,7 +148,7 @@ impl Plan {
             numeric_features,
             rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
             attempts,
-            max_attempts: spec.secure_aggregation.max_attempts,
+            max_attempts,
             batch: spec.privacy.sampling_rate * total as f64,
             layout,
             statistics: kinds.statistics,
@@ -226,10 +233,38 @@ struct Dimensions {
     statistics: usize,
 }
 
+/// Releases of each kind that are charged in advance.
+#[derive(Clone, Copy)]
+struct Counts {
+    training: u32,
+    statistics: u32,
+}
+
 struct Kinds {
     statistics: Option<OperationPlan>,
     training: OperationPlan,
     privacy: Option<JobPrivacy>,
+}
+
+/// Refuses a model that is too large, before anything of its size is made.
+fn check_size(spec: &JobSpec) -> Result<(), PlanError> {
+    let inputs = spec.data.input_width();
+    match spec.model.parameters(inputs) {
+        Some(total) if total <= MAX_PARAMETERS => Ok(()),
+        total => {
+            let total = total.map_or("more than 2^64".to_owned(), |t| t.to_string());
+            Err(PlanError::Size(format!(
+                "model: {total} parameters over {inputs} inputs; at most {MAX_PARAMETERS} are \
+                 supported: make the hidden layers narrower"
+            )))
+        }
+    }
+}
+
+/// A dimension as the number of lanes of a vector.
+fn lanes(dimension: usize) -> Result<u32, PlanError> {
+    u32::try_from(dimension)
+        .map_err(|_| PlanError::Size(format!("a vector of {dimension} coordinates is too long")))
 }
 
 fn thresholds(n: usize, spec: &SecureAggregationSpec) -> Result<Thresholds, PlanError> {
@@ -256,13 +291,13 @@ fn roster(manifest: &Manifest, thresholds: Thresholds) -> Result<Arc<Roster>, Pl
     Ok(Arc::new(roster))
 }
 
-/// Derives both kinds of release. A target epsilon covers the statistics and all attempts, the
-/// spare ones included.
+/// Derives both kinds of release. A target epsilon covers all attempts of the statistics round and
+/// all training attempts, the spare ones included.
 fn releases(
     privacy: &PrivacySpec,
     thresholds: Thresholds,
     dimensions: Dimensions,
-    attempts: u32,
+    counts: Counts,
 ) -> Result<Kinds, PlanError> {
     // A record contributes (present, u, u^2) per numeric feature with |u| <= 1.
     let statistics_clip = (dimensions.statistics as f64).sqrt();
@@ -283,7 +318,9 @@ fn releases(
         };
         return Ok(Kinds {
             statistics: (dimensions.statistics > 0)
-                .then(|| without(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0))
+                .then(|| {
+                    without(Operation::Statistics, dimensions.statistics, statistics_clip, 1.0)
+                })
                 .transpose()?,
             training: without(
                 Operation::Training,
@@ -302,15 +339,18 @@ fn releases(
         .transpose()?;
     let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
     let shape = |z| parameters(dimensions.training, clip, z, rate);
+    let statistics_releases = statistics.as_ref().map_or(0, |_| counts.statistics);
     let job = match (privacy.noise_multiplier, privacy.epsilon) {
         (Some(z), _) => JobPrivacy {
             statistics,
+            statistics_releases,
             training: Release::derive(&shape(z))?,
-            training_releases: attempts,
+            training_releases: counts.training,
             delta: privacy.delta,
         },
         (None, Some(target)) => {
-            JobPrivacy::calibrate(target, privacy.delta, statistics, &shape(1.0), attempts)?
+            let statistics = statistics.map(|release| (release, statistics_releases));
+            JobPrivacy::calibrate(target, privacy.delta, statistics, &shape(1.0), counts.training)?
         }
         (None, None) => {
             return Err(PlanError::Size("privacy: epsilon or noise_multiplier is missing".into()));
@@ -318,23 +358,23 @@ fn releases(
     };
     let kind = |operation, r: &Release| with_noise(operation, r.clone());
     Ok(Kinds {
-        statistics: job.statistics.as_ref().map(|r| kind(Operation::Statistics, r)),
-        training: kind(Operation::Training, &job.training),
+        statistics: job.statistics.as_ref().map(|r| kind(Operation::Statistics, r)).transpose()?,
+        training: kind(Operation::Training, &job.training)?,
         privacy: Some(job),
     })
 }
 
-fn with_noise(operation: Operation, release: Release) -> OperationPlan {
+fn with_noise(operation: Operation, release: Release) -> Result<OperationPlan, PlanError> {
     let p = &release.parameters;
-    OperationPlan {
+    Ok(OperationPlan {
         operation,
-        vector_len: p.dimension as u32,
+        vector_len: lanes(p.dimension)?,
         clip_norm: p.clip_norm,
         scale: release.scale,
         clamp: release.clamp,
         sampling_rate: p.sampling_rate,
         release: Some(release),
-    }
+    })
 }
 
 fn without_noise(
@@ -347,7 +387,7 @@ fn without_noise(
     let plain = PlainRelease::derive(clip_norm, dimension, cohort)?;
     Ok(OperationPlan {
         operation,
-        vector_len: dimension as u32,
+        vector_len: lanes(dimension)?,
         clip_norm,
         scale: plain.scale,
         clamp: plain.clamp,

@@ -5,13 +5,17 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Longest description, characters.
+pub const MAX_DESCRIPTION_CHARS: usize = 256;
+
 /// A training job, before the roster is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// Short name, `[a-z0-9-]`, shown everywhere.
     pub name: String,
-    /// What the model is for, in a sentence that a data steward can read.
+    /// What the model is for, in a sentence that a data steward can read: at most
+    /// [`MAX_DESCRIPTION_CHARS`] printable characters, since nodes show it and log it.
     pub description: String,
     /// Agencies that form the roster, in roster order. Distinct, at least three.
     pub agencies: Vec<String>,
@@ -151,7 +155,8 @@ pub struct PrivacySpec {
     pub clip_norm: f64,
     /// Poisson sampling rate of records per training round.
     pub sampling_rate: f64,
-    /// Noise multiplier of the one statistics round (means and variances).
+    /// Noise multiplier of the one statistics round (means and variances). Each attempt the round
+    /// may take (`max_attempts`) is charged in advance.
     #[serde(default = "default_statistics_noise")]
     pub statistics_noise_multiplier: f64,
 }
@@ -172,7 +177,7 @@ pub struct SecureAggregationSpec {
     /// Attempts per round before the job stops.
     #[serde(default = "default_attempts")]
     pub max_attempts: u16,
-    /// Attempts beyond one per round that the whole job may spend; charged in advance.
+    /// Attempts beyond one per training round that the whole job may spend; charged in advance.
     #[serde(default = "default_spare")]
     pub spare_attempts: u32,
 }
@@ -225,6 +230,7 @@ impl JobSpec {
     pub fn validate(&self) -> Result<(), SpecError> {
         check_name("name", &self.name)?;
         check_name("dataset", &self.dataset)?;
+        check_description(&self.description)?;
         if self.agencies.len() < 3 || self.agencies.len() > 128 {
             return Err(SpecError::new("agencies", "between 3 and 128 agencies are supported"));
         }
@@ -307,6 +313,19 @@ impl FeatureSpec {
 }
 
 impl ModelSpec {
+    /// Number of parameters over `inputs` features, computed without laying anything out; `None`
+    /// if it is beyond u64.
+    pub fn parameters(&self, inputs: usize) -> Option<u64> {
+        let Self::Mlp { hidden } = self;
+        let mut fan_in = u64::try_from(inputs).ok()?;
+        let mut total = 0u64;
+        for out in hidden.iter().map(|w| u64::from(*w)).chain([1]) {
+            total = total.checked_add(fan_in.checked_add(1)?.checked_mul(out)?)?;
+            fan_in = out;
+        }
+        Some(total)
+    }
+
     fn validate(&self) -> Result<(), SpecError> {
         let Self::Mlp { hidden } = self;
         if hidden.len() > 8 || hidden.iter().any(|w| *w == 0 || *w > 65_536) {
@@ -396,6 +415,18 @@ impl SecureAggregationSpec {
         }
         Ok(())
     }
+}
+
+fn check_description(text: &str) -> Result<(), SpecError> {
+    // Marks that reorder or hide text would let a log line say something else than it shows.
+    let hidden = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    if text.chars().count() > MAX_DESCRIPTION_CHARS
+        || text.chars().any(|c| c.is_control() || hidden(c))
+    {
+        let problem = format!("at most {MAX_DESCRIPTION_CHARS} printable characters on one line");
+        return Err(SpecError::new("description", problem));
+    }
+    Ok(())
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), SpecError> {

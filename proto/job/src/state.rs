@@ -141,8 +141,7 @@ impl ModelState {
         if word(1) as usize != parameters || word(2) as usize != features {
             return Err(StateError("another model's shape".into()));
         }
-        let mut floats =
-            body.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+        let mut floats = body.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]));
         let mut take = |n: usize| -> Vec<f32> { floats.by_ref().take(n).collect() };
         Ok(Self {
             completed: word(0),

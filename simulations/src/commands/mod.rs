@@ -70,7 +70,7 @@ fn finish_run(args: &FinishArgs) -> Result<()> {
         out: &args.out,
         trainer: args.trainer,
         timings: timings.unwrap_or_default(),
-        round_millis: None,
+        simulated: None,
     };
     let spinner = progress::steps();
     let summary = finish(&task, &mut |step| spinner.set_message(step.to_owned()))?;
@@ -104,6 +104,9 @@ fn tell(s: &Summary, out: &Path) {
         None => println!("privacy    none promised"),
     }
     let total = s.seconds.get("total").copied().unwrap_or(0.0);
+    if s.simulated && s.epsilon.is_some() {
+        println!("           as a real run would have; this one's noise follows from its seed");
+    }
     println!("rounds     {} in {total:.1} s in all", s.rounds);
     println!("results    {}", out.join(report::FILE).display());
 }

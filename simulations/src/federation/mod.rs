@@ -34,6 +34,9 @@ use node::{Recipe, VirtualNode, derive, is_protocol, limit_for, policy_for};
 const TIMEOUTS: Timeouts =
     Timeouts { gather: 60_000, step: 60_000, train: 600_000, rejoin: 600_000 };
 
+/// How long nothing happens between two ticks, in virtual milliseconds.
+const IDLE: u64 = 1_000;
+
 /// What to simulate.
 #[derive(Debug, Clone)]
 pub struct Setup<'a> {
@@ -157,8 +160,8 @@ impl Federation {
         }
         self.carry_out(observe)?;
         if !self.nodes.iter().any(VirtualNode::has_mail) {
-            // Nobody has anything to do: only a deadline can go on from here.
-            self.clock.wait(TIMEOUTS.train);
+            // Nobody has anything to do: only time can go on from here.
+            self.clock.wait(IDLE);
             self.event(Event::Tick);
             return Ok(false);
         }

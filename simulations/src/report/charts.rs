@@ -6,6 +6,9 @@ use crate::summary::Summary;
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 52.0;
+/// How far below the lines that matter the AUC axis reaches: what lies lower, an untrained model,
+/// would only flatten the rest.
+const DEPTH: f64 = 0.09;
 /// Room for labels at the right.
 const RIGHT: f64 = 725.0;
 const TOP: f64 = 18.0;
@@ -19,21 +22,26 @@ pub fn learning_curve(s: &Summary) -> String {
     }
     let points = s.learning_curve.iter().map(|p| p.test_auc);
     let all: Vec<f64> = points.chain(lines.iter().map(|l| l.2)).chain([s.test_auc]).collect();
-    let low = all.iter().copied().fold(f64::INFINITY, f64::min);
+    let lowest = all.iter().copied().fold(f64::INFINITY, f64::min);
+    let matters = lines.iter().map(|l| l.2).fold(s.test_auc, f64::min);
+    let low = lowest.max(matters - DEPTH);
     let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let pad = (high - low).max(0.01) * 0.08;
     let x = Scale::new((0.0, f64::from(s.rounds)), (LEFT, RIGHT));
     let y = Scale::new((low - pad, high + pad), (BOTTOM, TOP));
     let mut svg = frame(&x, &y, |v| format!("{v:.2}"));
-    let curve: Vec<_> =
-        s.learning_curve.iter().map(|p| (x.at(f64::from(p.round)), y.at(p.test_auc))).collect();
     for (class, _, auc) in &lines {
         svg.line(&format!("ref s-{class}"), (LEFT, y.at(*auc)), (RIGHT, y.at(*auc)));
     }
-    svg.curve("curve", &curve);
-    for (point, at) in s.learning_curve.iter().zip(&curve) {
-        let tip = format!("after round {}: AUC {:.4}", point.round, point.test_auc);
-        svg.dot("f-fed", *at, 3.2, &tip);
+    let values: Vec<_> =
+        s.learning_curve.iter().map(|p| (f64::from(p.round), p.test_auc)).collect();
+    for piece in above(&values, low - pad) {
+        let piece: Vec<_> = piece.iter().map(|(r, auc)| (x.at(*r), y.at(*auc))).collect();
+        svg.curve("curve", &piece);
+    }
+    for (round, auc) in values.into_iter().filter(|(_, auc)| *auc >= low - pad) {
+        let tip = format!("after round {round}: AUC {auc:.4}");
+        svg.dot("f-fed", (x.at(round), y.at(auc)), 3.2, &tip);
     }
     lines.push(("fed", "this federation".to_owned(), s.test_auc));
     labels(&mut svg, &y, &lines, |v| format!("{v:.3}"));
@@ -71,6 +79,30 @@ pub fn privacy_spent(s: &Summary) -> String {
     svg.finish("privacy", "Privacy spent by round", &description)
 }
 
+/// The parts of a line that lie above `floor`, cut where it crosses.
+fn above(points: &[(f64, f64)], floor: f64) -> Vec<Vec<(f64, f64)>> {
+    let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
+    let mut open = false;
+    for (i, point) in points.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|i| points.get(i));
+        let crossing = before.filter(|b| (b.1 < floor) != (point.1 < floor)).map(|b| {
+            let share = (floor - b.1) / (point.1 - b.1);
+            (b.0 + share * (point.0 - b.0), floor)
+        });
+        if point.1 >= floor {
+            if !open {
+                pieces.push(crossing.into_iter().collect());
+            }
+            open = true;
+            pieces.last_mut().into_iter().for_each(|piece| piece.push(*point));
+        } else if let Some(end) = crossing {
+            pieces.last_mut().into_iter().for_each(|piece| piece.push(end));
+            open = false;
+        }
+    }
+    pieces
+}
+
 /// A name that fits into the margin.
 fn shortened(name: &str) -> String {
     if name.chars().count() <= 12 {
@@ -100,5 +132,27 @@ fn labels(svg: &mut Svg, y: &Scale, lines: &[(&str, String, f64)], show: impl Fn
     for ((class, name, value), at) in lines.iter().zip(spread(&wished, 19.0)) {
         let text = format!("{} {name}", show(*value));
         svg.text(&format!("t-{class}"), (RIGHT + 12.0, at + 4.5), "start", &text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_where_it_crosses_the_floor() {
+        let points = [(0.0, 0.0), (1.0, 2.0), (2.0, 2.0), (3.0, 0.0), (4.0, 0.0), (5.0, 4.0)];
+        let pieces = above(&points, 1.0);
+        assert_eq!(pieces.len(), 2);
+        assert_eq!(pieces[0], [(0.5, 1.0), (1.0, 2.0), (2.0, 2.0), (2.5, 1.0)]);
+        assert_eq!(pieces[1], [(4.25, 1.0), (5.0, 4.0)]);
+        assert_eq!(above(&points, -1.0), [points.to_vec()]);
+        assert!(above(&points, 9.0).is_empty());
+    }
+
+    #[test]
+    fn long_names_are_shortened() {
+        assert_eq!(shortened("ua"), "ua");
+        assert_eq!(shortened("department-of-flights"), "department-\u{2026}");
     }
 }

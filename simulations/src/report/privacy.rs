@@ -52,6 +52,11 @@ pub fn promised(s: &Summary) -> String {
         );
         rows
     });
+    let statistics = if s.rounds > s.training_rounds {
+        "<li>Means and scales of the inputs were computed the same way, and paid for.</li>"
+    } else {
+        ""
+    };
     let noise = s.noise_multiplier.map_or(String::new(), |z| format!("{z:.3}"));
     format!(
         "<section id=\"privacy-statement\"><h2>Who is protected against whom</h2>\
@@ -69,7 +74,7 @@ pub fn promised(s: &Summary) -> String {
          <li>Every agency adds its own share of discrete Gaussian noise before its vector is \
          masked; the noise multiplier that is charged is {noise}.</li>\
          <li>The aggregator only ever sees sums over at least {} agencies.</li>\
-         <li>Means and scales of the inputs were computed the same way, and paid for.</li></ul>\
+         {statistics}</ul>\
          <h3>What is not covered</h3><ul>\
          <li>Choosing hyperparameters on the same records outside this job.</li>\
          <li>What is public by design: column names, categories, bounds, declared record counts, \

@@ -9,15 +9,21 @@ use super::{bars, charts, strip};
 use crate::record::Record;
 use crate::summary::Summary;
 
+const SIMULATED: &str = "<p class=\"banner\"><b>A simulation.</b> All agencies ran in one process \
+    with the code that real nodes run. Everything random follows from a known seed, so that the run \
+    can be repeated exactly: its noise protects nobody. The figures on privacy are those that a \
+    real run of the same job has.</p>";
+
 /// Title and result in words.
 pub fn head(s: &Summary) -> String {
     format!(
         "<header><p class=\"kicker\">Tributary &middot; report of the job \u{201c}{}\u{201d}</p>\
-         <h1>{}</h1><p class=\"lead\">{}</p><p class=\"lead\">{}</p></header>",
+         <h1>{}</h1><p class=\"lead\">{}</p><p class=\"lead\">{}</p>{}</header>",
         escape(&s.job),
         escape(&headline(s)),
         escape(&result(s)),
-        escape(&format!("The job: {}", s.description))
+        escape(&format!("The job: {}", s.description)),
+        if s.simulated { SIMULATED } else { "" }
     )
 }
 
@@ -110,7 +116,12 @@ pub fn who_took_part(s: &Summary, record: &Record) -> String {
     }
     for abort in &record.aborts {
         let (round, attempt) = (abort.round, abort.attempt);
-        let text = format!("Attempt {attempt} of round {round} was given up: {}.", abort.reason);
+        let late = match abort.late.join(", ") {
+            names if names.is_empty() => String::new(),
+            names => format!(" ({names} let a deadline pass)"),
+        };
+        let text =
+            format!("Attempt {attempt} of round {round} was given up: {}{late}.", abort.reason);
         incidents.push((round, text));
     }
     for entry in &record.agencies {

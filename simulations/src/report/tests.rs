@@ -54,15 +54,16 @@ pub(crate) fn example() -> Summary {
         trainer: "reference".into(),
         seconds: BTreeMap::from([("train".into(), 90.0), ("total".into(), 90.0)]),
         record_head: RecordHead { length: 9, hash: "cd".repeat(32) },
+        simulated: false,
         software_version: "0.1.0".into(),
     }
 }
 
 fn record() -> Record {
-    let reason = "too few & late".to_owned();
+    let (late, reason) = (vec!["b".to_owned(), "c".to_owned()], "too few & late".to_owned());
     Record {
         rounds: Vec::new(),
-        aborts: vec![AbortEntry { round: 3, attempt: 0, cohort: Vec::new(), reason }],
+        aborts: vec![AbortEntry { round: 3, attempt: 0, cohort: vec![], late, reason }],
         agencies: Vec::new(),
         end: None,
         head: Head::default(),
@@ -87,7 +88,7 @@ fn every_section_is_there_and_tells_what_happened() {
     for text in [
         "b was lost during round 2; the round was finished without it. It took part again from \
          round 4 on.",
-        "Attempt 0 of round 3 was given up: too few &amp; late",
+        "Attempt 0 of round 3 was given up: too few &amp; late (b, c let a deadline pass).",
         "12,345",
         "4 of 6",
         "simulate verify",
@@ -112,6 +113,14 @@ fn the_page_is_self_contained_and_safe() {
     // Every chart has words for those who cannot see it.
     let charts = page.matches("role=\"img\"").count();
     assert_eq!((charts, page.matches("<desc").count()), (5, 5));
+}
+
+#[test]
+fn a_simulation_says_that_it_is_one() {
+    let words = "its noise protects nobody";
+    assert!(!page(&example(), &record()).contains(words));
+    let simulated = Summary { simulated: true, ..example() };
+    assert!(page(&simulated, &record()).contains(words));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use tributary_job::Operation;
+
 use super::limits::BudgetLimit;
 
 /// One entry.
@@ -23,17 +25,29 @@ pub enum BookEntry {
         job: String,
         /// Renyi divergence at the dataset's order.
         rdp: f64,
+        /// Statistics attempts that this pays for.
+        statistics: u32,
+        /// Training attempts that this pays for.
+        training: u32,
+    },
+    /// A job without differential privacy (mode `none`) was accepted: exact sums may leave, and no
+    /// epsilon bounds what the dataset has given away from here on.
+    Unprotected {
+        /// The dataset.
+        dataset: String,
+        /// The job's hash, hex.
+        job: String,
     },
     /// An attempt is paid for.
     Charged {
         /// The dataset.
         dataset: String,
-        /// Renyi divergence at the dataset's order.
+        /// Renyi divergence at the dataset's order; 0 in mode `none`.
         rdp: f64,
         /// Which attempt.
         charge: ChargeEntry,
     },
-    /// A job is over; what it did not use is free again.
+    /// A job is over, for good; what it did not use is free again.
     Closed {
         /// The dataset.
         dataset: String,
@@ -52,8 +66,8 @@ pub struct ChargeEntry {
     pub round: u32,
     /// Attempt.
     pub attempt: u16,
-    /// `statistics` or `training`.
-    pub operation: String,
+    /// What was computed.
+    pub operation: Operation,
     /// Context of the attempt, hex.
     pub ctx: String,
     /// Hash of the masked vector, hex. Never of the vector itself.
@@ -66,6 +80,7 @@ impl BookEntry {
         match self {
             Self::Registered { .. } => "budget-registered",
             Self::Reserved { .. } => "budget-reserved",
+            Self::Unprotected { .. } => "budget-unprotected",
             Self::Charged { .. } => "budget-charged",
             Self::Closed { .. } => "budget-closed",
         }

@@ -1,16 +1,24 @@
 //! The epoch: every member of the roster agrees on a key with every other.
 
 use tributary_secagg::{
-    EpochStart, Fault, Limits, NodeIndex, NodeMessage, Party, ServerEpoch, ServerMessage, ServerOutput,
+    EpochStart, Fault, Limits, NodeIndex, NodeMessage, Party, ServerEpoch, ServerMessage,
+    ServerOutput,
 };
 
 use super::{Coordinator, Stage};
 use crate::event::{Effect, Now, Step};
 use crate::record::KIND_EPOCH;
 
+/// Epochs of one job: nodes refuse more.
+const MAX_EPOCHS: u32 = 16;
+
 impl Coordinator {
     /// Opens the next epoch. Its number is durable before anybody hears of it.
     pub(super) fn start_epoch(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.epoch >= MAX_EPOCHS {
+            let text = format!("no agreement on keys in {MAX_EPOCHS} epochs");
+            return self.end(now, false, text, effects);
+        }
         self.epoch += 1;
         let roster = self.plan.roster.clone();
         let epoch = match ServerEpoch::open(roster, self.identity.clone(), self.epoch) {
@@ -36,6 +44,7 @@ impl Coordinator {
     ) {
         let Stage::Keying { epoch, deadline } = &mut self.stage else { return };
         let limits = Limits::for_members(self.plan.roster.thresholds.n);
+        let waiting = epoch.waiting_for();
         let outputs = match NodeMessage::decode(frame, &limits) {
             Ok(message) => epoch.handle(node, message),
             Err(error) => Err(Fault::PeerMisbehaved {
@@ -45,7 +54,10 @@ impl Coordinator {
         };
         match outputs {
             Ok(outputs) => {
-                *deadline = now.millis + self.timeouts.step;
+                // Repeating oneself does not buy time.
+                if epoch.waiting_for() != waiting {
+                    *deadline = now.millis + self.timeouts.step;
+                }
                 self.keying_outputs(now, outputs, effects);
             }
             // Left over from an epoch that was given up.
@@ -64,12 +76,7 @@ impl Coordinator {
         self.keying_outputs(now, outputs, effects);
     }
 
-    fn keying_outputs(
-        &mut self,
-        now: Now,
-        outputs: Vec<ServerOutput>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn keying_outputs(&mut self, now: Now, outputs: Vec<ServerOutput>, effects: &mut Vec<Effect>) {
         for output in outputs {
             match output {
                 ServerOutput::Send(to, message) => {
@@ -85,9 +92,11 @@ impl Coordinator {
         let Stage::Keying { epoch, .. } = &self.stage else { return };
         if epoch.is_complete() {
             self.transcript = epoch.transcript();
-            let members = epoch.members().cloned();
+            if let Some(members) = epoch.members().cloned() {
+                self.epoch_members = members;
+            }
             for (i, member) in self.members.iter_mut().enumerate() {
-                let inside = members.as_ref().is_some_and(|m| m.contains(NodeIndex(i as u16)));
+                let inside = self.epoch_members.contains(NodeIndex(i as u16));
                 member.resume.epoch = inside.then_some(self.epoch);
             }
             self.keys_agreed(now, effects);

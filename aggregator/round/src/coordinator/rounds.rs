@@ -1,34 +1,41 @@
 //! Secure rounds: choosing the cohort, carrying out the protocol's outputs, certifying the result.
 
 use tributary_secagg::{
-    Abort, Digest, Fault, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc, RoundView, ServerMessage,
-    ServerOutput, ServerPhase, ServerRound,
+    Abort, Digest, Fault, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc, RoundView,
+    ServerMessage, ServerOutput, ServerPhase, ServerRound,
 };
 
 use super::{Attempt, Coordinator, Stage};
 use crate::event::{Certified, Effect, Now, Step};
 use crate::record::{AbortEntry, KIND_ABORT, KIND_ROUND, RoundEntry};
 
+/// An upload that goes on may take this many times the time for training.
+const PATIENCE: u64 = 20;
+
+/// A node evicted this often is out of the job.
+const EVICTIONS: u8 = 3;
+
 impl Coordinator {
     /// Starts the next attempt with everybody who can take part, or waits for more.
     pub(super) fn begin_attempt(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let round = self.state.completed;
-        let Some(operation) = self.plan.operation(round) else {
+        let Some(operation) = self.plan.operation(round).cloned() else {
             return self.end(now, true, "all rounds are certified".into(), effects);
         };
         if self.next_attempt >= self.plan.max_attempts {
             let text = format!("round {round} failed {} times", self.next_attempt);
             return self.end(now, false, text, effects);
         }
-        if self.spent >= self.plan.attempts {
-            let text = format!("all {} attempts of the plan are spent", self.plan.attempts);
+        let most = self.plan.attempts + u32::from(self.plan.statistics.is_some());
+        if self.spent >= most {
+            let text = format!("all {most} attempts of the plan are spent");
             return self.end(now, false, text, effects);
         }
         let cohort = self.cohort();
         if cohort.len() < usize::from(self.plan.roster.thresholds.u_min) {
             return self.wait(now, effects);
         }
-        let params_hash = match self.plan.params_hash(operation) {
+        let params_hash = match self.plan.params_hash(&operation) {
             Ok(hash) => hash,
             Err(error) => return self.end(now, false, error.to_string(), effects),
         };
@@ -62,8 +69,13 @@ impl Coordinator {
             attempt,
             cohort: cohort.clone(),
             started: now.millis,
-            deadline: now.millis + self.timeouts.step,
+            phase: ServerPhase::Committing,
+            phase_started: now.millis,
+            deadline: now.millis + self.timeouts.train,
             bytes_up: 0,
+            granted: false,
+            gone: NodeSet::new(self.plan.roster.thresholds.n),
+            late: NodeSet::new(self.plan.roster.thresholds.n),
             opened: None,
         }));
         effects.push(self.persist(Step::default()));
@@ -93,9 +105,13 @@ impl Coordinator {
         if message.context() != attempt.round.ctx() {
             return;
         }
-        // Whoever uploads is alive: slow links are not cut off by a fixed limit.
-        if matches!(message, NodeMessage::MaskedChunk(_)) {
-            attempt.deadline = now.millis + self.timeouts.train;
+        // Whoever uploads is alive: slow links are not cut off by a fixed limit, only by a far one.
+        if matches!(message, NodeMessage::MaskedChunk(_))
+            && attempt.phase == ServerPhase::Uploading
+            && attempt.round.waiting_for().contains(node)
+        {
+            let far = attempt.phase_started + PATIENCE * self.timeouts.train;
+            attempt.deadline = far.min(now.millis + self.timeouts.train);
         }
         match attempt.round.handle(node, message) {
             Ok(outputs) => self.round_outputs(now, outputs, effects),
@@ -111,22 +127,40 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         self.renew_deadline(now);
-        // What ends the attempt comes last: a node must hear the end before the next beginning.
-        let ends =
-            |o: &ServerOutput| matches!(o, ServerOutput::Certified(_) | ServerOutput::Aborted(_));
-        let (last, first): (Vec<_>, Vec<_>) = outputs.into_iter().partition(ends);
-        for output in first.into_iter().chain(last) {
+        let certified = outputs.iter().any(|o| matches!(o, ServerOutput::Certified(_)));
+        // The certified state is durable here before a node hears of the certificate; and a node
+        // hears the end of an attempt before the beginning of the next.
+        for output in &outputs {
+            if let ServerOutput::Certified(qc) = output {
+                self.certified(now, qc.clone(), effects);
+            }
+        }
+        let mut aborted = None;
+        for output in outputs {
             match output {
                 ServerOutput::Send(node, message) => self.send(node, &message, effects),
                 ServerOutput::Opened { sum, .. } => self.opened(now, sum, effects),
-                ServerOutput::Certified(qc) => self.certified(now, qc, effects),
-                ServerOutput::Aborted(abort) => self.aborted(now, &abort, effects),
-                ServerOutput::Evicted { node, why } => {
-                    self.blame(now, node, "evicted", &why, effects);
-                    if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-                        member.excluded = Some(why);
-                    }
-                }
+                ServerOutput::Certified(_) => {}
+                ServerOutput::Aborted(abort) => aborted = Some(abort),
+                ServerOutput::Evicted { node, why } => self.evicted(now, node, why, effects),
+            }
+        }
+        if let Some(abort) = aborted {
+            self.aborted(now, &abort, effects);
+        } else if certified {
+            self.begin_attempt(now, effects);
+        }
+    }
+
+    /// A node that the protocol caught sits out the next attempt, and the job after three times:
+    /// two that contradict each other look alike from here, so one time proves little.
+    fn evicted(&mut self, now: Now, node: NodeIndex, why: String, effects: &mut Vec<Effect>) {
+        self.blame(now, node, "evicted", &why, effects);
+        if let Some(member) = self.members.get_mut(usize::from(node.0)) {
+            member.benched = 1;
+            member.evictions += 1;
+            if member.evictions >= EVICTIONS {
+                member.excluded = Some(why);
             }
         }
     }
@@ -141,10 +175,18 @@ impl Coordinator {
     fn renew_deadline(&mut self, now: Now) {
         let timeouts = self.timeouts;
         if let Stage::Running(attempt) = &mut self.stage {
-            let time = match attempt.round.phase() {
-                ServerPhase::Training | ServerPhase::Uploading => timeouts.train,
-                _ => timeouts.step,
+            let phase = attempt.round.phase();
+            if phase == attempt.phase {
+                return;
+            }
+            // Where a node may still be training, or has the sum to fetch, it gets the long time.
+            let time = match phase {
+                ServerPhase::Acknowledging | ServerPhase::Unmasking => timeouts.step,
+                _ => timeouts.train,
             };
+            attempt.granted |= phase >= ServerPhase::Uploading && phase != ServerPhase::Aborted;
+            attempt.phase = phase;
+            attempt.phase_started = now.millis;
             attempt.deadline = now.millis + time;
         }
     }
@@ -165,8 +207,7 @@ impl Coordinator {
     }
 
     fn certified(&mut self, now: Now, qc: ResultQc, effects: &mut Vec<Effect>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Waiting { deadline: u64::MAX });
-        let Stage::Running(attempt) = stage else { return };
+        let Some(attempt) = self.take_attempt() else { return };
         let survivors = attempt.round.survivors().cloned();
         let (Some((sum, next)), Some(survivors)) = (attempt.opened, survivors) else { return };
         let round = self.state.completed;
@@ -191,7 +232,7 @@ impl Coordinator {
         self.certificate = Some(qc);
         self.next_attempt = 0;
         self.survivors_last = entry.survivors.clone();
-        for node in survivors.iter() {
+        for node in survivors.iter().filter(|n| !attempt.gone.contains(*n)) {
             if let Some(member) = self.members.get_mut(usize::from(node.0)) {
                 member.resume.completed = Some(self.state.completed);
             }
@@ -207,16 +248,24 @@ impl Coordinator {
         };
         self.record(&mut step, now, KIND_ROUND, serde_json::to_value(&entry).unwrap_or_default());
         effects.push(self.persist(step));
-        self.begin_attempt(now, effects);
     }
 
     fn aborted(&mut self, now: Now, abort: &Abort, effects: &mut Vec<Effect>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Waiting { deadline: u64::MAX });
-        let Stage::Running(attempt) = stage else { return };
+        let Some(attempt) = self.take_attempt() else { return };
+        // Nobody has charged for what was never granted.
+        if !attempt.granted {
+            self.spent = self.spent.saturating_sub(1);
+        }
+        for node in attempt.late.iter() {
+            if let Some(member) = self.members.get_mut(usize::from(node.0)) {
+                member.benched = 1;
+            }
+        }
         let entry = AbortEntry {
             round: self.state.completed,
             attempt: attempt.attempt,
             cohort: self.names(&attempt.cohort),
+            late: self.names(&attempt.late),
             reason: abort.to_string(),
         };
         effects.push(Effect::Note(format!(
@@ -225,8 +274,22 @@ impl Coordinator {
         )));
         let mut step = Step::default();
         self.record(&mut step, now, KIND_ABORT, serde_json::to_value(&entry).unwrap_or_default());
+        // A cut that broke one attempt may break the next one too: give it a moment.
+        let pause = (self.timeouts.step / 10) << attempt.attempt.min(4);
+        let (deadline, not_before) = (now.millis + self.timeouts.rejoin, now.millis + pause);
+        self.stage = Stage::Waiting { deadline, not_before };
         effects.push(self.persist(step));
-        self.begin_attempt(now, effects);
+    }
+
+    fn take_attempt(&mut self) -> Option<Attempt> {
+        let waiting = Stage::Waiting { deadline: u64::MAX, not_before: 0 };
+        match std::mem::replace(&mut self.stage, waiting) {
+            Stage::Running(attempt) => Some(*attempt),
+            other => {
+                self.stage = other;
+                None
+            }
+        }
     }
 
     /// Nodes that missed rounds get the newest certified state before the round starts.
@@ -249,7 +312,19 @@ impl Coordinator {
     }
 
     fn wait(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.stage = Stage::Waiting { deadline: now.millis + self.timeouts.rejoin };
+        let u_min = usize::from(self.plan.roster.thresholds.u_min);
+        let can_return = |n: &NodeIndex| {
+            self.members.get(usize::from(n.0)).is_some_and(|m| m.excluded.is_none())
+        };
+        if self.epoch_members.iter().filter(can_return).count() < u_min {
+            let text = format!("fewer than {u_min} agencies are left that could take part");
+            return self.end(now, false, text, effects);
+        }
+        let deadline = match self.stage {
+            Stage::Waiting { deadline, .. } if deadline != u64::MAX => deadline,
+            _ => now.millis + self.timeouts.rejoin,
+        };
+        self.stage = Stage::Waiting { deadline, not_before: now.millis + self.timeouts.step };
         let missing = self.members_where(|m| !m.connected).join(", ");
         effects.push(Effect::Note(format!(
             "round {}: needs {} agencies; waiting for {missing}",
@@ -258,13 +333,27 @@ impl Coordinator {
         effects.push(self.persist(Step::default()));
     }
 
-    fn cohort(&self) -> NodeSet {
+    /// Everybody who can take part; those on the bench only if it does not work without them.
+    fn cohort(&mut self) -> NodeSet {
         let mut cohort = NodeSet::new(self.plan.roster.thresholds.n);
+        let mut benched = Vec::new();
         for (i, member) in self.members.iter().enumerate() {
             let node = NodeIndex(i as u16);
             if member.connected && member.accepted && self.fit(node).is_ok() {
+                if member.benched == 0 {
+                    cohort.insert(node);
+                } else {
+                    benched.push(node);
+                }
+            }
+        }
+        if cohort.len() < usize::from(self.plan.roster.thresholds.u_min) {
+            for node in benched {
                 cohort.insert(node);
             }
+        }
+        for member in &mut self.members {
+            member.benched = member.benched.saturating_sub(1);
         }
         cohort
     }

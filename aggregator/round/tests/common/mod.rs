@@ -131,8 +131,9 @@ impl Federation {
     }
 
     pub fn connect(&mut self, i: usize) {
+        // Frames of the old session are lost; those of the new one begin with the offer.
         let node = &mut self.nodes[i];
-        node.online = true;
+        node.online = false;
         node.round = None;
         let epoch = match &node.keys {
             Keys::Ready(keys) => Some(keys.epoch()),
@@ -204,7 +205,8 @@ impl Federation {
             match effect {
                 Effect::Persist(step) => self.steps.push(*step),
                 Effect::Offer(n) => {
-                    let node = &self.nodes[usize::from(n.0)];
+                    let node = &mut self.nodes[usize::from(n.0)];
+                    node.online = true;
                     self.queue.push_back(match node.refuses {
                         true => Event::Refused(n, "policy-epsilon: 3, at most 2".into()),
                         false => Event::Accepted(n),

@@ -58,7 +58,9 @@ impl Enrol {
         let store = dir.store().await?;
         let until = unix_now() + i64::from(valid_hours) * 3600;
         store.put_token(&token.secret_hash(), agency.as_str(), until).await?;
-        eprintln!("one-time token for {agency}, valid for {valid_hours} hours; hand it over safely:");
+        eprintln!(
+            "one-time token for {agency}, valid for {valid_hours} hours; hand it over safely:"
+        );
         println!("{token}");
         Ok(())
     }
@@ -92,11 +94,8 @@ impl Node {
 pub(super) async fn status(dir: &DataDir, json: bool) -> anyhow::Result<()> {
     let config = dir.config()?;
     let address = crate::serve::reachable(config.listen);
-    let serving = std::net::TcpStream::connect_timeout(
-        &address,
-        Duration::from_millis(500),
-    )
-    .is_ok();
+    let serving =
+        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok();
     let store = dir.store().await?;
     let agencies = store.agencies().await?;
     let jobs: Vec<_> = store.jobs().await?.iter().map(JobStatus::of).collect();

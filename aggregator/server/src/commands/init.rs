@@ -48,9 +48,9 @@ impl Init {
             timeouts: TimeoutConfig::default(),
         };
         let text = toml::to_string(&config)?;
-        Config::parse(&text).map_err(anyhow::Error::msg).context(
-            "give the name under which nodes reach the service with --host",
-        )?;
+        Config::parse(&text)
+            .map_err(anyhow::Error::msg)
+            .context("give the name under which nodes reach the service with --host")?;
         let dir = DataDir::create(&self.data_dir)?;
         let (ca, ca_key) = CertificateAuthority::create(
             &self.name,

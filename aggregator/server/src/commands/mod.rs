@@ -14,14 +14,18 @@ use crate::data_dir::DataDir;
 /// The central service of a Tributary federation: enrols agencies, runs jobs in secure rounds,
 /// and can open only the sum over the surviving agencies.
 #[derive(Debug, Parser)]
-#[command(name = "aggregator", version, after_help = "\
+#[command(
+    name = "aggregator",
+    version,
+    after_help = "\
 First steps:
   aggregator init --data-dir /var/lib/tributary --listen 0.0.0.0:7443 --host aggregator.example.gov
   aggregator serve --data-dir /var/lib/tributary
   aggregator enrol token --data-dir /var/lib/tributary --agency nih
   aggregator job submit --data-dir /var/lib/tributary job.toml
 
-The commands besides `serve` work on the data directory while the service runs.")]
+The commands besides `serve` work on the data directory while the service runs."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -60,6 +60,8 @@ fn a_target_epsilon_covers_statistics_and_every_attempt() {
     assert!(epsilon.epsilon <= 2.0 && epsilon.epsilon > 1.9, "{epsilon:?}");
     assert_eq!(plan.rounds, 11);
     assert_eq!(plan.attempts, 20);
+    let privacy = plan.privacy.as_ref().unwrap();
+    assert_eq!((privacy.statistics_releases, privacy.training_releases), (3, 20));
     assert_eq!(plan.operation(0).unwrap().operation, Operation::Statistics);
     assert_eq!(plan.operation(10).unwrap().operation, Operation::Training);
     assert!(plan.operation(11).is_none());
@@ -114,6 +116,51 @@ fn impossible_jobs_are_refused_with_the_section_to_change() {
     ] {
         let error = bad(from, to);
         assert!(error.contains(expected), "{to}: {error}");
+    }
+}
+
+#[test]
+fn every_attempt_of_the_statistics_round_is_paid_for_in_advance() {
+    let attempts = |n: u16| {
+        let text = JOB.replace("epsilon = 2.0", "noise_multiplier = 2.0");
+        let text = format!("{text}max_attempts = {n}\n");
+        Plan::derive(&manifest(&text)).unwrap()
+    };
+    let (one, five) = (attempts(1), attempts(5));
+    assert_eq!(five.privacy.as_ref().unwrap().statistics_releases, 5);
+    let epsilon = |plan: &Plan| plan.epsilon().unwrap().unwrap().epsilon;
+    assert!(epsilon(&five) > epsilon(&one));
+    let text = JOB.replace(r#"    { kind = "numeric", column = "x", min = 0.0, max = 10.0 },"#, "");
+    let without = Plan::derive(&manifest(&text)).unwrap();
+    assert_eq!(without.privacy.unwrap().statistics_releases, 0);
+}
+
+#[test]
+fn a_model_beyond_the_limit_is_refused_before_it_is_laid_out() {
+    for hidden in ["[65536, 65536]", "[65536, 65536, 65536, 65536, 65536, 65536, 65536, 65536]"] {
+        let text = JOB.replace("hidden = [4]", &format!("hidden = {hidden}"));
+        let error = Plan::derive(&manifest(&text)).unwrap_err().to_string();
+        assert!(error.contains("parameters"), "{error}");
+    }
+    let model = crate::spec::ModelSpec::Mlp { hidden: vec![4, 7] };
+    assert_eq!(model.parameters(3), Some(ParameterLayout::of(&model, 3).total() as u64));
+    assert_eq!(model.parameters(usize::MAX), None);
+}
+
+#[test]
+fn a_description_is_one_short_printable_line() {
+    for (good, text) in [
+        (true, "x".repeat(256)),
+        (false, "x".repeat(257)),
+        (false, "two\\nlines".to_owned()),
+        (false, "\\u001b[2Jclear".to_owned()),
+        (false, "\\u202edetsurt".to_owned()),
+        (true, "Gr\u{f6}\u{df}e \u{2013} 5 \u{b5}m".to_owned()),
+    ] {
+        let job = JOB.replace("A small job for tests.", &text);
+        let parsed = JobSpec::from_toml(&job);
+        assert_eq!(parsed.is_ok(), good, "{text:?}");
+        assert!(parsed.is_ok() || parsed.unwrap_err().field == "description");
     }
 }
 

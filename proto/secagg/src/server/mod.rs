@@ -8,6 +8,7 @@
 
 mod commit;
 mod epoch;
+mod output;
 mod result;
 mod shared;
 mod survivors;
@@ -19,82 +20,16 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use epoch::ServerEpoch;
+pub use output::{ServerOutput, ServerPhase};
 
 use crate::context::{RoundView, context};
 use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::ids::{NodeIndex, NodeSet};
-use crate::messages::{
-    Abort, AbortReason, Kind, NodeMessage, ResultQc, RoundStart, ServerMessage, SignedMessage,
-};
+use crate::messages::{AbortReason, Kind, NodeMessage, RoundStart, SignedMessage};
 use crate::roster::Roster;
 use shared::{Core, Next, Phase, Shortfall};
-
-/// What the machine wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServerOutput {
-    /// Store this, then send it to the node.
-    Send(NodeIndex, ServerMessage),
-    /// The sum over the survivors. Compute the state that follows from it and
-    /// call [`ServerRound::provide_state`].
-    Opened {
-        /// Sum of the survivors' vectors, modulo 2^32 per lane.
-        sum: Vec<u32>,
-        /// U, the nodes in the sum.
-        survivors: NodeSet,
-        /// Root of the sum.
-        sum_root: Digest,
-    },
-    /// A quorum arrived at the aggregator's state. The round is over.
-    Certified(ResultQc),
-    /// The attempt ended without a result.
-    Aborted(Abort),
-    /// A node broke the protocol and is out of this attempt; the next attempt
-    /// should do without it.
-    Evicted {
-        /// The node.
-        node: NodeIndex,
-        /// What it did.
-        why: String,
-    },
-}
-
-/// Where an attempt stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ServerPhase {
-    /// Waiting for the nodes' commitments.
-    Committing,
-    /// Waiting for the nodes' vectors to be ready.
-    Training,
-    /// Receiving masked vectors.
-    Uploading,
-    /// Waiting for signatures on the survivor manifest.
-    Acknowledging,
-    /// Waiting for shares.
-    Unmasking,
-    /// The sum is out; waiting for the states that follow from it.
-    Certifying,
-    /// The result is certified.
-    Certified,
-    /// The attempt ended without a result.
-    Aborted,
-}
-
-impl fmt::Display for ServerPhase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Committing => "waiting for commitments",
-            Self::Training => "waiting for vectors to be ready",
-            Self::Uploading => "receiving masked vectors",
-            Self::Acknowledging => "waiting for signatures on the survivors",
-            Self::Unmasking => "waiting for shares",
-            Self::Certifying => "waiting for a quorum on the new state",
-            Self::Certified => "certified",
-            Self::Aborted => "aborted",
-        })
-    }
-}
 
 /// The aggregator's machine for one attempt of one round.
 pub struct ServerRound {

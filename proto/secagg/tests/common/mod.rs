@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 #![allow(dead_code, reason = "every test program uses another part of it")]
 
+pub mod attack;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //!
 //! Works the same on what real processes left and on what a simulation left.
 
+mod summarise;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,21 +12,23 @@ use tributary_job::{JobSpec, ModelState, Plan};
 use tributary_training::export::write_model;
 use tributary_training::{Evaluation, ModelDescription, Trainer, evaluate};
 
-use crate::baselines::{self, Baselines};
-use crate::charges::{Charges, epsilon_by_round};
+use crate::baselines;
 use crate::data::{DataDir, Tables, all_rows};
 use crate::error::{SimulationError, make_folder, write_file};
 use crate::evidence::{RECORD, RunDir};
 use crate::replay::{Replay, replay};
-use crate::summary::{AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary};
+use crate::summary::{CurvePoint, Summary};
 use crate::trainers::TrainerKind;
 use crate::{report, statement, summary};
+use summarise::summarise;
 
 /// Name of the released model in a results folder.
 pub const MODEL: &str = "model.safetensors";
 
 /// Points of the learning curve, about.
 const CURVE_POINTS: u32 = 25;
+/// Training rounds that are measured besides: most is learned early.
+const EARLY: [u32; 5] = [1, 2, 3, 5, 8];
 
 /// What to finish.
 #[derive(Debug)]
@@ -43,8 +47,9 @@ pub struct Finish<'a> {
     pub trainer: TrainerKind,
     /// Seconds by phase of what came before.
     pub timings: BTreeMap<String, f64>,
-    /// Durations of the rounds where the record's own are virtual.
-    pub round_millis: Option<Vec<f64>>,
+    /// Wall-clock durations of the rounds of a simulation, whose record has virtual ones; absent
+    /// for a run of real processes.
+    pub simulated: Option<Vec<f64>>,
 }
 
 /// Reads `{"phase": seconds}`; a `total` in it is left out, it is computed anew.
@@ -119,7 +124,7 @@ impl<'a> Meter<'a> {
         let Some(trained) = state.completed.checked_sub(first) else { return Ok(()) };
         let training = plan.rounds - first;
         let every = training.div_ceil(CURVE_POINTS).max(1);
-        if trained.is_multiple_of(every) || trained == training {
+        if trained.is_multiple_of(every) || EARLY.contains(&trained) || trained == training {
             let measured = self.measure(state)?;
             self.curve.push(CurvePoint {
                 round: state.completed,
@@ -136,95 +141,6 @@ impl<'a> Meter<'a> {
         evaluate(trainer, &state.parameters, test, &rows, &state.normalisation)
             .map_err(|e| SimulationError::Trainer(e.to_string()))
     }
-}
-
-fn summarise(
-    task: &Finish<'_>,
-    replayed: &Replay,
-    curve: &[CurvePoint],
-    last: &Evaluation,
-    baselines: &Baselines,
-) -> Result<Summary, SimulationError> {
-    let Replay { manifest, plan, record, .. } = replayed;
-    let spec = &manifest.spec;
-    let refuse = |e: tributary_dp::DpError| SimulationError::evidence("privacy", e);
-    let statement = statement::build(plan, record)?;
-    let charges = Charges::of(record, plan);
-    let claims = statement.claims.as_ref();
-    let against = claims.map(|c| &c.adversaries[..]).unwrap_or_default();
-    let entries = || record.rounds.iter().map(|r| &r.entry);
-    let dropped = entries().filter(|r| !r.dropped.is_empty());
-    let silo = |(name, e): &(String, Evaluation)| Ok((name.clone(), defined("AUC", e.auc)?));
-    let millis = entries().map(|r| r.millis as f64).collect();
-    Ok(Summary {
-        job: spec.name.clone(),
-        description: spec.description.clone(),
-        job_hash: plan.job.to_string(),
-        agencies: spec.agencies.clone(),
-        declared_records: manifest
-            .roster
-            .iter()
-            .map(|r| (r.agency.clone(), r.declared_records))
-            .collect(),
-        rounds: record.rounds.len() as u32,
-        training_rounds: training_rounds(replayed).count() as u32,
-        attempts: charges.statistics + charges.training,
-        survivors: entries().map(|r| r.survivors.clone()).collect(),
-        dropped: dropped.map(|r| (r.round, r.dropped.clone())).collect(),
-        min_survivors: plan.roster.thresholds.u_min,
-        colluders: plan.roster.thresholds.corrupt,
-        test_auc: defined("AUC", last.auc)?,
-        test_accuracy: defined("accuracy", last.accuracy)?,
-        test_log_loss: defined("log-loss", last.log_loss)?,
-        test_records: last.records as u64,
-        learning_curve: curve.to_vec(),
-        pooled_test_auc: defined("AUC", baselines.pooled.auc)?,
-        silo_test_auc: baselines.silos.iter().map(silo).collect::<Result<_, _>>()?,
-        mode: if claims.is_some() { "record" } else { "none" }.into(),
-        epsilon: claims.map(|c| c.epsilon),
-        delta: spec.privacy.delta,
-        planned_epsilon: plan
-            .epsilon()
-            .map_err(|e| SimulationError::evidence("plan", e))?
-            .map(|e| e.epsilon),
-        epsilon_against: against
-            .iter()
-            .map(|a| AgainstAdversary {
-                adversary: a.adversary,
-                honest_shares: a.honest_shares,
-                epsilon: a.guarantee.as_ref().map(|g| g.epsilon.epsilon),
-            })
-            .collect(),
-        epsilon_by_round: epsilon_by_round(record, plan).map_err(refuse)?,
-        noise_multiplier: plan
-            .training
-            .release
-            .as_ref()
-            .map(|release| release.parameters.noise_multiplier),
-        sampling_rate: spec.privacy.sampling_rate,
-        clip_norm: spec.privacy.clip_norm,
-        parameters: plan.layout.total() as u64,
-        bytes_up_per_parameter: bytes_up_per_parameter(replayed),
-        round_millis: RoundMillis::of(task.round_millis.clone().unwrap_or(millis)),
-        trainer: task.trainer.name().into(),
-        seconds: task.timings.clone(),
-        record_head: RecordHead { length: record.head.length, hash: record.head.hash.clone() },
-        software_version: env!("CARGO_PKG_VERSION").into(),
-    })
-}
-
-/// Training rounds of the record: number of survivors and bytes up.
-fn training_rounds(replayed: &Replay) -> impl Iterator<Item = (usize, u64)> {
-    let first = u32::from(replayed.plan.statistics.is_some());
-    let rounds = replayed.record.rounds.iter().map(|r| &r.entry);
-    rounds.filter(move |r| r.round >= first).map(|r| (r.survivors.len(), r.bytes_up))
-}
-
-fn bytes_up_per_parameter(replayed: &Replay) -> f64 {
-    let d = replayed.plan.layout.total() as f64;
-    let each = training_rounds(replayed).map(|(n, bytes)| bytes as f64 / (n as f64 * d));
-    let values: Vec<f64> = each.collect();
-    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
 fn defined(what: &str, value: Option<f64>) -> Result<f64, SimulationError> {

@@ -1,0 +1,61 @@
+//! Whether a file is a CSV table at all, before any job says what its columns mean.
+//!
+//! For the operator who registers a dataset: strict, with line numbers. Knows no specification.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::{ByteRecord, ReaderBuilder, Trim};
+use tributary_job::plan::MAX_RECORDS_PER_NODE;
+
+use crate::table::{DataError, csv_error, header, open};
+
+/// Checks that a file has a UTF-8 header, at least one row, no row of another length than the
+/// header, and no more than [`MAX_RECORDS_PER_NODE`] rows. Returns the number of rows.
+///
+/// # Errors
+/// [`DataError`], for local eyes only.
+pub fn check_structure(path: &Path) -> Result<u64, DataError> {
+    rows(open(path)?, MAX_RECORDS_PER_NODE).map_err(|error| error.of_file(path))
+}
+
+fn rows(source: impl Read, limit: u64) -> Result<u64, DataError> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
+    let header = header(&mut reader)?;
+    if header.iter().any(|name| std::str::from_utf8(name).is_err()) {
+        return Err(DataError::Malformed("line 1: the header is not UTF-8".into()));
+    }
+    let (mut record, mut rows) = (ByteRecord::new(), 0);
+    while reader.read_byte_record(&mut record).map_err(csv_error)? {
+        rows += 1;
+        if rows > limit {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            return Err(DataError::TooManyRows { limit });
+        }
+    }
+    if rows == 0 { Err(DataError::Empty) } else { Ok(rows) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_counted_and_everything_else_is_refused_with_its_line() {
+        let check = |text: &[u8]| rows(text, 3);
+        assert_eq!(check(b"a,b\n1,\xff\n\n2,\n").unwrap(), 2);
+        assert!(matches!(check(b""), Err(DataError::Empty)));
+        assert!(matches!(check(b"a,b\n"), Err(DataError::Empty)));
+        let ragged = check(b"a,b\n1,2\n1\n");
+        assert!(matches!(ragged, Err(DataError::Ragged { line: 3, expected: 2, found: 1 })));
+        assert!(matches!(check(b"a,\xff\n1,2\n"), Err(DataError::Malformed(_))));
+        let many = check(b"a\n1\n2\n3\n4\n").unwrap_err();
+        assert!(many.to_string().contains("more than 3 rows"), "{many}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = check_structure(Path::new("none.csv")).unwrap_err();
+        assert!(error.to_string().starts_with("none.csv: "), "{error}");
+    }
+}

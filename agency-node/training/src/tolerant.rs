@@ -1,0 +1,191 @@
+//! Reading a table so that no cell can decide whether the reading succeeds.
+//!
+//! A node tells the aggregator whether it takes a job. If one bad cell could turn the answer, an
+//! offer with a chosen specification would be an exact, unpaid query about that cell. So only the
+//! header and the file may be refused here; what is wrong with a row costs that row (or that cell)
+//! and nothing else, which is a function of the row alone and so keeps the sensitivity of one
+//! record. The operator finds bad rows with the strict reader of [`crate::table`].
+
+use std::io::Read;
+
+use csv::{ByteRecord, ReaderBuilder, Trim};
+use tributary_job::spec::DataSpec;
+
+use crate::table::{Cells, Columns, DataError, csv_error, header};
+
+/// What a tolerant reading left out. It depends on the records: for the operator's log, it must
+/// never leave the agency.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Rows left out: the label is neither of the two values.
+    pub unknown_labels: u64,
+    /// Rows left out: another number of cells than the header.
+    pub ragged: u64,
+    /// Rows left out: a cell that the job uses is not UTF-8.
+    pub not_utf8: u64,
+    /// Numeric cells taken as missing: not a finite number.
+    pub bad_numbers: u64,
+    /// Whether rows beyond the cap were not read.
+    pub beyond_cap: bool,
+}
+
+impl Skipped {
+    /// Whether anything was left out.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// Reads a table and calls `row` for each usable row, at most `limit` times.
+///
+/// Beyond the limit nothing is read. There, adding one record in front pushes another one out: two
+/// neighbouring files differ in two records, which the noise does not cover. Registration refuses
+/// such a file, so this is met only by one that grew afterwards, and is the operator's to mend.
+pub(crate) fn read(
+    source: impl Read,
+    spec: &DataSpec,
+    limit: usize,
+    mut row: impl FnMut(&Cells),
+) -> Result<Skipped, DataError> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(source);
+    let header = header(&mut reader)?;
+    let columns = Columns::resolve(&header, spec)?;
+    let (mut skipped, mut cells) = (Skipped::default(), Cells::default());
+    let (mut record, mut rows) = (ByteRecord::new(), 0);
+    while reader.read_byte_record(&mut record).map_err(csv_error)? {
+        if record.len() != header.len() {
+            skipped.ragged += 1;
+            continue;
+        }
+        if !columns.is_text(&record) {
+            skipped.not_utf8 += 1;
+            continue;
+        }
+        let mut bad_numbers = 0;
+        let Ok(known) = columns.fill::<std::convert::Infallible>(&record, &mut cells, |_| {
+            bad_numbers += 1;
+            Ok(())
+        });
+        if !known {
+            skipped.unknown_labels += 1;
+            continue;
+        }
+        if rows == limit {
+            skipped.beyond_cap = true;
+            break;
+        }
+        rows += 1;
+        skipped.bad_numbers += bad_numbers;
+        row(&cells);
+    }
+    Ok(skipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tributary_job::spec::{FeatureSpec, LabelSpec, Transform};
+
+    use crate::Dataset;
+
+    fn spec() -> DataSpec {
+        DataSpec {
+            label: LabelSpec { column: "y".into(), positive: "1".into(), negative: "0".into() },
+            features: vec![
+                FeatureSpec::Numeric {
+                    column: "a".into(),
+                    min: -1.0,
+                    max: 1.0,
+                    transform: Transform::Identity,
+                },
+                FeatureSpec::Category { column: "c".into(), values: vec!["r".into(), "g".into()] },
+            ],
+        }
+    }
+
+    fn rows(text: &[u8], limit: usize) -> Result<(Vec<Cells>, Skipped), DataError> {
+        let mut out = Vec::new();
+        let skipped = read(text, &spec(), limit, |cells| out.push(cells.clone()))?;
+        Ok((out, skipped))
+    }
+
+    #[test]
+    fn a_bad_row_or_cell_costs_itself_alone() {
+        let text = b"a,c,y,note\n1,r,1,\nNaN,g,0,\n0,r,maybe,\n0,r,1\n0,r,1,x,x\n\
+                     1e999,b,1,\xff\n0,\xff,1,\nyes,,,\n-1,g,0,\n";
+        let (rows, skipped) = rows(text, 100).unwrap();
+        let seen: Vec<_> =
+            rows.iter().map(|c| (c.positive, c.numerics[0], c.categories[0])).collect();
+        assert_eq!(
+            seen,
+            [
+                (true, Some(1.0), Some(0)),
+                (false, None, Some(1)),
+                (true, None, None),
+                (false, Some(-1.0), Some(1)),
+            ]
+        );
+        let expected = Skipped {
+            unknown_labels: 2,
+            ragged: 2,
+            not_utf8: 1,
+            bad_numbers: 2,
+            beyond_cap: false,
+        };
+        assert_eq!(skipped, expected);
+        assert!(skipped.any());
+    }
+
+    #[test]
+    fn no_usable_row_is_an_empty_table_and_only_the_header_is_refused() {
+        for text in ["a,c,y\n", "a,c,y\n1,r,2\n", "a,c,y\n,,\n1\n"] {
+            assert!(rows(text.as_bytes(), 9).unwrap().0.is_empty(), "{text:?}");
+        }
+        assert!(matches!(rows(b"", 9), Err(DataError::Empty)));
+        assert!(matches!(rows(b"a,b,y\n1,r,1\n", 9), Err(DataError::MissingColumn { .. })));
+        assert!(matches!(rows(b"a,a,c,y\n1,1,r,1\n", 9), Err(DataError::AmbiguousColumn { .. })));
+    }
+
+    #[test]
+    fn rows_beyond_the_cap_are_not_read() {
+        let text = b"a,c,y\n1,r,1\n0,r,2\n0,r,0\n-1,r,1\n";
+        let (two, skipped) = rows(text, 2).unwrap();
+        assert_eq!(two.iter().map(|c| c.numerics[0]).collect::<Vec<_>>(), [Some(1.0), Some(0.0)]);
+        assert!(skipped.beyond_cap);
+        assert!(!rows(text, 3).unwrap().1.beyond_cap, "exactly the cap is all of it");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Dataset::load_tolerant(std::path::Path::new("none.csv"), &spec()).unwrap_err();
+        assert!(error.to_string().starts_with("none.csv: "), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_bytes_below_the_header_are_an_error(tail in proptest::collection::vec(
+            prop_oneof![any::<u8>(), Just(b','), Just(b'\n'), Just(b'"'), Just(b'1')], 0..200)) {
+            let text = [b"a,c,y\n".as_slice(), &tail].concat();
+            prop_assert!(rows(&text, 1000).is_ok());
+        }
+
+        #[test]
+        fn what_the_strict_reader_takes_reads_the_same(cells in
+            proptest::collection::vec((any::<Option<i8>>(), 0u8..4, any::<bool>()), 1..40)) {
+            let mut text = String::from("y,a,c\n");
+            for (a, c, y) in cells {
+                let a = a.map_or(String::new(), |a| format!("{}", f32::from(a) / 64.0));
+                let c = ["r", "g", "violet", ""][usize::from(c)];
+                text += &format!("{},{a},{c}\n", u8::from(y));
+            }
+            let mut strict = Vec::new();
+            crate::table::read(text.as_bytes(), &spec(), |c| strict.push(c.clone())).unwrap();
+            let (tolerant, skipped) = rows(text.as_bytes(), 1000).unwrap();
+            prop_assert_eq!(tolerant, strict);
+            prop_assert!(!skipped.any());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The summary of a run from its replay and its measurements.
+//!
+//! Arithmetic on what is already verified and measured; reads and writes nothing.
+
+use tributary_training::Evaluation;
+
+use super::{Finish, defined};
+use crate::baselines::Baselines;
+use crate::charges::{Charges, epsilon_by_round};
+use crate::error::SimulationError;
+use crate::replay::Replay;
+use crate::statement;
+use crate::summary::{AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary};
+
+/// The summary of a verified run; `finish` and `total` are still missing from its seconds.
+pub(super) fn summarise(
+    task: &Finish<'_>,
+    replayed: &Replay,
+    curve: &[CurvePoint],
+    last: &Evaluation,
+    baselines: &Baselines,
+) -> Result<Summary, SimulationError> {
+    let Replay { manifest, plan, record, .. } = replayed;
+    let spec = &manifest.spec;
+    let refuse = |e: tributary_dp::DpError| SimulationError::evidence("privacy", e);
+    let statement = statement::build(plan, record)?;
+    let charges = Charges::of(record, plan);
+    let claims = statement.claims.as_ref();
+    let against = claims.map(|c| &c.adversaries[..]).unwrap_or_default();
+    let entries = || record.rounds.iter().map(|r| &r.entry);
+    let dropped = entries().filter(|r| !r.dropped.is_empty());
+    let silo = |(name, e): &(String, Evaluation)| Ok((name.clone(), defined("AUC", e.auc)?));
+    let millis = entries().map(|r| r.millis as f64).collect();
+    Ok(Summary {
+        job: spec.name.clone(),
+        description: spec.description.clone(),
+        job_hash: plan.job.to_string(),
+        agencies: spec.agencies.clone(),
+        declared_records: manifest
+            .roster
+            .iter()
+            .map(|r| (r.agency.clone(), r.declared_records))
+            .collect(),
+        rounds: record.rounds.len() as u32,
+        training_rounds: training_rounds(replayed).count() as u32,
+        attempts: charges.statistics + charges.training,
+        survivors: entries().map(|r| r.survivors.clone()).collect(),
+        dropped: dropped.map(|r| (r.round, r.dropped.clone())).collect(),
+        min_survivors: plan.roster.thresholds.u_min,
+        colluders: plan.roster.thresholds.corrupt,
+        test_auc: defined("AUC", last.auc)?,
+        test_accuracy: defined("accuracy", last.accuracy)?,
+        test_log_loss: defined("log-loss", last.log_loss)?,
+        test_records: last.records as u64,
+        learning_curve: curve.to_vec(),
+        pooled_test_auc: defined("AUC", baselines.pooled.auc)?,
+        silo_test_auc: baselines.silos.iter().map(silo).collect::<Result<_, _>>()?,
+        mode: if claims.is_some() { "record" } else { "none" }.into(),
+        epsilon: claims.map(|c| c.epsilon),
+        delta: spec.privacy.delta,
+        planned_epsilon: plan
+            .epsilon()
+            .map_err(|e| SimulationError::evidence("plan", e))?
+            .map(|e| e.epsilon),
+        epsilon_against: against
+            .iter()
+            .map(|a| AgainstAdversary {
+                adversary: a.adversary,
+                honest_shares: a.honest_shares,
+                epsilon: a.guarantee.as_ref().map(|g| g.epsilon.epsilon),
+            })
+            .collect(),
+        epsilon_by_round: epsilon_by_round(record, plan).map_err(refuse)?,
+        noise_multiplier: plan
+            .training
+            .release
+            .as_ref()
+            .map(|release| release.parameters.noise_multiplier),
+        sampling_rate: spec.privacy.sampling_rate,
+        clip_norm: spec.privacy.clip_norm,
+        parameters: plan.layout.total() as u64,
+        bytes_up_per_parameter: bytes_up_per_parameter(replayed),
+        round_millis: RoundMillis::of(task.simulated.clone().unwrap_or(millis)),
+        trainer: task.trainer.name().into(),
+        seconds: task.timings.clone(),
+        record_head: RecordHead { length: record.head.length, hash: record.head.hash.clone() },
+        simulated: task.simulated.is_some(),
+        software_version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// Training rounds of the record: number of survivors and bytes up.
+fn training_rounds(replayed: &Replay) -> impl Iterator<Item = (usize, u64)> {
+    let first = u32::from(replayed.plan.statistics.is_some());
+    let rounds = replayed.record.rounds.iter().map(|r| &r.entry);
+    rounds.filter(move |r| r.round >= first).map(|r| (r.survivors.len(), r.bytes_up))
+}
+
+fn bytes_up_per_parameter(replayed: &Replay) -> f64 {
+    let d = replayed.plan.layout.total() as f64;
+    let each = training_rounds(replayed).map(|(n, bytes)| bytes as f64 / (n as f64 * d));
+    let values: Vec<f64> = each.collect();
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}

@@ -1,0 +1,12 @@
+//! Bad input, one by one: each is refused in words that say who, what and what to do, and nothing
+//! is lost by it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod budget;
+mod certificates;
+mod configuration;
+mod enrolment;
+mod protocol;
+mod storage;
+mod tables;
