@@ -13,6 +13,9 @@ use crate::messages::SEALED_SHARES;
 use crate::secret::{EscrowSeed, EscrowShare, SelfSeed, SelfShare, ShareKey};
 use crate::shamir;
 
+/// Bytes of the nonce in front of a sealed pair.
+const NONCE: usize = 12;
+
 /// The two shares one holder has of one dealer.
 pub(crate) struct SharePair {
     pub(crate) of_self: SelfShare,
@@ -30,23 +33,31 @@ impl SharePair {
         escrow_share_hash(ctx, from, to, self.of_escrow.expose())
     }
 
-    /// Seals the pair for its holder: AES-256-GCM under a key used once, with
-    /// context, dealer and holder as associated data.
+    /// Seals the pair for its holder: AES-256-GCM with context, dealer and holder
+    /// as associated data.
+    ///
+    /// The key is meant for one message. A node whose disk was set back would use
+    /// it again for other shares, so the nonce is random all the same: two sealed
+    /// parcels then say nothing about each other.
     pub(crate) fn seal(
         &self,
         key: &ShareKey,
         ctx: &Digest,
         from: NodeIndex,
         to: NodeIndex,
+        rng: &mut dyn RngCore,
     ) -> Result<[u8; SEALED_SHARES], Fault> {
         let mut out = [0u8; SEALED_SHARES];
-        let (body, tag) = out.split_at_mut(64);
+        let (nonce, sealed) = out.split_at_mut(NONCE);
+        rng.fill_bytes(nonce);
+        let nonce = read_nonce(nonce)?;
+        let (body, tag) = sealed.split_at_mut(64);
         let (first, second) = body.split_at_mut(32);
         first.copy_from_slice(self.of_self.expose());
         second.copy_from_slice(self.of_escrow.expose());
         let aad = Aad::from(associated(ctx, from, to));
         let sealed = aead(key).and_then(|key| {
-            key.seal_in_place_separate_tag(zero_nonce(), aad, body)
+            key.seal_in_place_separate_tag(nonce, aad, body)
                 .map_err(|_| Fault::Crypto { what: "sealing shares" })
         });
         match sealed {
@@ -70,7 +81,8 @@ impl SharePair {
     ) -> Result<Option<Self>, Fault> {
         let mut buffer = Zeroizing::new(*sealed);
         let aad = Aad::from(associated(ctx, from, to));
-        let Ok(plain) = aead(key)?.open_in_place(zero_nonce(), aad, buffer.as_mut()) else {
+        let (nonce, sealed) = buffer.split_at_mut(NONCE);
+        let Ok(plain) = aead(key)?.open_in_place(read_nonce(nonce)?, aad, sealed) else {
             return Ok(None);
         };
         let Some((first, rest)) = plain.split_first_chunk::<32>() else { return Ok(None) };
@@ -134,9 +146,9 @@ fn aead(key: &ShareKey) -> Result<LessSafeKey, Fault> {
         .map_err(|_| Fault::Crypto { what: "AES-256-GCM key" })
 }
 
-/// The key is used for one message only, so the nonce may be constant.
-fn zero_nonce() -> Nonce {
-    Nonce::assume_unique_for_key([0; 12])
+fn read_nonce(bytes: &[u8]) -> Result<Nonce, Fault> {
+    Nonce::try_assume_unique_for_key(bytes)
+        .map_err(|_| Fault::Crypto { what: "AES-256-GCM nonce" })
 }
 
 fn associated(ctx: &Digest, from: NodeIndex, to: NodeIndex) -> [u8; 36] {
@@ -164,7 +176,7 @@ mod tests {
         let (ctx, other) = (hash("c", &[]), hash("d", &[]));
         let key = ShareKey::copied(&[8; 32]);
         let (from, to) = (NodeIndex(0), NodeIndex(2));
-        let sealed = dealt[2].1.seal(&key, &ctx, from, to).unwrap();
+        let sealed = dealt[2].1.seal(&key, &ctx, from, to, &mut rng).unwrap();
         let open = |key: &ShareKey, ctx, from, to, sealed: &[u8; SEALED_SHARES]| {
             SharePair::open(key, ctx, from, to, sealed).unwrap()
         };
@@ -174,6 +186,18 @@ mod tests {
         assert!(open(&key, &other, from, to, &sealed).is_none());
         assert!(open(&key, &ctx, to, from, &sealed).is_none());
         assert!(open(&ShareKey::copied(&[9; 32]), &ctx, from, to, &sealed).is_none());
+        for at in [0, 40, 91] {
+            let mut altered = sealed;
+            altered[at] ^= 1;
+            assert!(open(&key, &ctx, from, to, &altered).is_none());
+        }
+        // A disk that was set back seals other shares under the same key: the two
+        // ciphertexts must not cancel to the difference of the shares.
+        let again = dealt[1].1.seal(&key, &ctx, from, to, &mut rng).unwrap();
+        let (first, second) = (dealt[2].1.of_self.expose(), dealt[1].1.of_self.expose());
+        let leaked = (0..32)
+            .all(|i| sealed[NONCE + i] ^ again[NONCE + i] == first[i] ^ second[i]);
+        assert!(!leaked);
         let mut altered = sealed;
         altered[40] ^= 1;
         assert!(open(&key, &ctx, from, to, &altered).is_none());

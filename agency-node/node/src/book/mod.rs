@@ -8,17 +8,19 @@
 //! Must not know files or databases: it makes entries of a hash-chained record and is rebuilt from
 //! them.
 
+mod account;
 pub mod entry;
 mod limits;
 
 use std::collections::BTreeMap;
 
-use tributary_dp::RdpCurve;
+use tributary_dp::{DpError, JobPrivacy, RdpCurve};
 use tributary_ledger::{Chain, Entry, Head};
 use tributary_secagg::Identity;
 
+pub use account::{AttemptsLeft, DatasetBook, Reservation};
 pub use entry::{BookEntry, ChargeEntry};
-pub use limits::{BudgetLimit, BudgetStatus, conversion, order_for};
+pub use limits::{BudgetLimit, BudgetStatus, MIN_DELTA, conversion, order_for};
 
 /// The book.
 #[derive(Debug)]
@@ -27,24 +29,13 @@ pub struct Book {
     datasets: BTreeMap<String, DatasetBook>,
 }
 
-/// One dataset's account, in Renyi divergence at its order.
-#[derive(Debug, Clone)]
-pub struct DatasetBook {
-    /// Limit and order.
-    pub limit: BudgetLimit,
-    /// Charged for good.
-    pub charged: f64,
-    /// Jobs with an open reservation.
-    pub open: BTreeMap<String, Reservation>,
-}
-
-/// What a job may still charge.
+/// What a job may cost at most.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reservation {
-    /// Reserved in all.
-    pub reserved: f64,
-    /// Charged of it.
-    pub charged: f64,
+pub struct JobCost {
+    /// Renyi curve of the whole job, every planned attempt included.
+    pub curve: RdpCurve,
+    /// How many attempts of each operation that is.
+    pub attempts: AttemptsLeft,
 }
 
 /// Why the book refuses.
@@ -77,8 +68,24 @@ pub enum BookError {
     /// A charge beyond its reservation, or without one.
     #[error("job {0}: no reservation covers another attempt")]
     NotReserved(String),
-    /// A cost that is not a number.
-    #[error("a cost must be finite and not negative")]
+    /// A second charge for one attempt, or for one round of a job without noise.
+    #[error("job {job}: round {round}, attempt {attempt}: this node has already uploaded there")]
+    AlreadyCharged {
+        /// The job's hash, hex.
+        job: String,
+        /// Secure round.
+        round: u32,
+        /// The attempt that is refused.
+        attempt: u16,
+    },
+    /// A second reservation for one job.
+    #[error("job {0} has a reservation already")]
+    AlreadyReserved(String),
+    /// A job that is over.
+    #[error("job {0} has ended here before; it has to be submitted again as a new job")]
+    Ended(String),
+    /// A cost that cannot be.
+    #[error("a cost must be finite, positive with noise and zero without")]
     BadCost,
     /// The stored book does not hang together.
     #[error(
@@ -131,8 +138,17 @@ impl Book {
 
     /// Spent and left, in epsilon.
     pub fn status(&self, dataset: &str) -> Option<BudgetStatus> {
-        let account = self.datasets.get(dataset)?;
-        Some(account.limit.status(account.charged, account.outstanding()))
+        Some(self.datasets.get(dataset)?.status())
+    }
+
+    /// Whether a job has ended here: it is never taken up again.
+    pub fn is_closed(&self, job: &str) -> bool {
+        self.datasets.values().any(|d| d.closed.contains(job))
+    }
+
+    /// Whether any attempt of a job's round is paid for.
+    pub fn uploaded(&self, job: &str, round: u32) -> bool {
+        self.datasets.values().filter_map(|d| d.open.get(job)).any(|r| r.uploaded(round))
     }
 
     /// Opens an account. The entry must be durable before the dataset is used.
@@ -149,57 +165,87 @@ impl Book {
         self.write(BookEntry::Registered { dataset: dataset.to_owned(), limit }, at, identity)
     }
 
-    /// Reserves what a job may cost at most.
+    /// Reserves what a job may cost at most; `None` if it has an open reservation already, which
+    /// then stands.
     ///
     /// # Errors
-    /// [`BookError::Exhausted`] says what is left and when it would fit.
+    /// [`BookError::Exhausted`] says what is left and when it would fit; [`BookError::Ended`] for a
+    /// job that is over.
     pub fn reserve(
         &mut self,
         dataset: &str,
         job: &str,
-        curve: &RdpCurve,
+        cost: &JobCost,
         at: &str,
         identity: &Identity,
-    ) -> Result<Entry, BookError> {
-        let rdp = self.cost(dataset, curve)?;
+    ) -> Result<Option<Entry>, BookError> {
+        let rdp = self.cost(dataset, &cost.curve)?;
+        let AttemptsLeft { statistics, training } = cost.attempts;
         let (dataset, job) = (dataset.to_owned(), job.to_owned());
-        self.write(BookEntry::Reserved { dataset, job, rdp }, at, identity)
+        self.open(BookEntry::Reserved { dataset, job, rdp, statistics, training }, at, identity)
     }
 
-    /// Charges one attempt. The entry must be durable before the first byte leaves.
+    /// Notes that a job without differential privacy is accepted; `None` if that is noted already.
     ///
     /// # Errors
-    /// If the job's reservation does not cover it.
-    pub fn charge(
-        &mut self,
-        dataset: &str,
-        charge: ChargeEntry,
-        curve: &RdpCurve,
-        at: &str,
-        identity: &Identity,
-    ) -> Result<Entry, BookError> {
-        let rdp = self.cost(dataset, curve)?;
-        let dataset = dataset.to_owned();
-        self.write(BookEntry::Charged { dataset, rdp, charge }, at, identity)
-    }
-
-    /// Gives the unused part of a job's reservation back; `None` if there is no reservation.
-    ///
-    /// # Errors
-    /// If the entry cannot be written.
-    pub fn close(
+    /// If the dataset is unknown or the job is over.
+    pub fn accept_unprotected(
         &mut self,
         dataset: &str,
         job: &str,
         at: &str,
         identity: &Identity,
     ) -> Result<Option<Entry>, BookError> {
-        let open = self.datasets.get(dataset).is_some_and(|d| d.open.contains_key(job));
-        if !open {
-            return Ok(None);
-        }
         let (dataset, job) = (dataset.to_owned(), job.to_owned());
+        self.open(BookEntry::Unprotected { dataset, job }, at, identity)
+    }
+
+    /// Charges one attempt; without noise there is no curve. The entry must be durable before the
+    /// first byte leaves.
+    ///
+    /// # Errors
+    /// If the job's reservation does not cover it, or the attempt (in mode `none`: the round) is
+    /// charged already.
+    pub fn charge(
+        &mut self,
+        dataset: &str,
+        charge: ChargeEntry,
+        curve: Option<&RdpCurve>,
+        at: &str,
+        identity: &Identity,
+    ) -> Result<Entry, BookError> {
+        let rdp = curve.map_or(Ok(0.0), |curve| self.cost(dataset, curve))?;
+        let dataset = dataset.to_owned();
+        self.write(BookEntry::Charged { dataset, rdp, charge }, at, identity)
+    }
+
+    /// Ends a job for good and gives the unused part of its reservation back; `None` if the job is
+    /// not open.
+    ///
+    /// # Errors
+    /// If the entry cannot be written.
+    pub fn close(
+        &mut self,
+        job: &str,
+        at: &str,
+        identity: &Identity,
+    ) -> Result<Option<Entry>, BookError> {
+        let open = self.datasets.iter().find(|(_, d)| d.open.contains_key(job));
+        let Some((dataset, _)) = open else { return Ok(None) };
+        let (dataset, job) = (dataset.clone(), job.to_owned());
         self.write(BookEntry::Closed { dataset, job }, at, identity).map(Some)
+    }
+
+    fn open(
+        &mut self,
+        what: BookEntry,
+        at: &str,
+        identity: &Identity,
+    ) -> Result<Option<Entry>, BookError> {
+        match self.write(what, at, identity) {
+            Err(BookError::AlreadyReserved(_)) => Ok(None),
+            written => written.map(Some),
+        }
     }
 
     fn cost(&self, dataset: &str, curve: &RdpCurve) -> Result<f64, BookError> {
@@ -231,83 +277,48 @@ impl Book {
         let cost = |rdp: f64| {
             if rdp.is_finite() && rdp >= 0.0 { Ok(rdp) } else { Err(BookError::BadCost) }
         };
-        let account = |datasets: &mut BTreeMap<String, DatasetBook>, name: &str| {
-            datasets.remove(name).ok_or_else(|| BookError::UnknownDataset(name.to_owned()))
-        };
         match what {
             BookEntry::Registered { dataset, limit } => {
                 if self.datasets.contains_key(dataset) {
                     return Err(BookError::AlreadyRegistered(dataset.clone()));
                 }
-                let new = DatasetBook { limit: *limit, charged: 0.0, open: BTreeMap::new() };
-                self.datasets.insert(dataset.clone(), new);
+                self.datasets.insert(dataset.clone(), DatasetBook::new(*limit));
             }
-            BookEntry::Reserved { dataset, job, rdp } => {
-                let rdp = cost(*rdp)?;
-                let account = self
-                    .datasets
-                    .get_mut(dataset)
-                    .ok_or_else(|| BookError::UnknownDataset(dataset.clone()))?;
-                account.reserve(dataset, job, rdp)?;
+            BookEntry::Reserved { dataset, job, rdp, statistics, training } => {
+                let attempts = AttemptsLeft { statistics: *statistics, training: *training };
+                self.account(dataset)?.reserve(dataset, job, cost(*rdp)?, attempts)?;
+            }
+            BookEntry::Unprotected { dataset, job } => {
+                self.account(dataset)?.open_unprotected(job)?;
             }
             BookEntry::Charged { dataset, rdp, charge } => {
-                let rdp = cost(*rdp)?;
-                let account = self
-                    .datasets
-                    .get_mut(dataset)
-                    .ok_or_else(|| BookError::UnknownDataset(dataset.clone()))?;
-                account.charge(&charge.job, rdp)?;
+                self.account(dataset)?.charge(charge, cost(*rdp)?)?;
             }
-            BookEntry::Closed { dataset, job } => {
-                let mut found = account(&mut self.datasets, dataset)?;
-                found.open.remove(job);
-                self.datasets.insert(dataset.clone(), found);
-            }
+            BookEntry::Closed { dataset, job } => self.account(dataset)?.close(job)?,
         }
         Ok(())
     }
-}
 
-impl DatasetBook {
-    /// Reserved and not yet charged.
-    pub fn outstanding(&self) -> f64 {
-        self.open.values().map(|r| (r.reserved - r.charged).max(0.0)).sum()
-    }
-
-    fn reserve(&mut self, dataset: &str, job: &str, rdp: f64) -> Result<(), BookError> {
-        let now = round_up(self.charged + self.outstanding());
-        let after = round_up(now + rdp);
-        if after > self.limit.rdp {
-            return Err(BookError::Exhausted {
-                dataset: dataset.to_owned(),
-                would_be: self.limit.epsilon_at(after),
-                left: self.limit.epsilon_at(now),
-                limit: self.limit.epsilon,
-                delta: self.limit.delta,
-            });
-        }
-        let slot = Reservation { reserved: 0.0, charged: 0.0 };
-        self.open.entry(job.to_owned()).or_insert(slot).reserved += rdp;
-        Ok(())
-    }
-
-    fn charge(&mut self, job: &str, rdp: f64) -> Result<(), BookError> {
-        let open =
-            self.open.get_mut(job).ok_or_else(|| BookError::NotReserved(job.to_owned()))?;
-        let after = round_up(open.charged + rdp);
-        // Sums of equal terms and their product differ in the last bits.
-        if after > open.reserved * (1.0 + 1e-9) {
-            return Err(BookError::NotReserved(job.to_owned()));
-        }
-        open.charged = after;
-        self.charged = round_up(self.charged + rdp);
-        Ok(())
+    fn account(&mut self, dataset: &str) -> Result<&mut DatasetBook, BookError> {
+        let unknown = || BookError::UnknownDataset(dataset.to_owned());
+        self.datasets.get_mut(dataset).ok_or_else(unknown)
     }
 }
 
-fn round_up(value: f64) -> f64 {
-    if value == 0.0 { 0.0 } else { value.next_up() }
+impl JobCost {
+    /// What a job in mode `record` may cost.
+    ///
+    /// # Errors
+    /// From the accountant.
+    pub fn of(privacy: &JobPrivacy) -> Result<Self, DpError> {
+        let attempts = AttemptsLeft {
+            statistics: privacy.statistics_releases,
+            training: privacy.training_releases,
+        };
+        Ok(Self { curve: privacy.rdp()?, attempts })
+    }
 }
+
 
 #[cfg(test)]
 mod tests;

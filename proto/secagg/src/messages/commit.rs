@@ -9,7 +9,7 @@ use crate::identity::Signature;
 use crate::ids::{NodeIndex, NodeSet};
 
 /// Bytes of the sealed pair of shares: two shares and an AES-256-GCM tag.
-pub(crate) const SEALED_SHARES: usize = 32 + 32 + 16;
+pub(crate) const SEALED_SHARES: usize = 12 + 32 + 32 + 16;
 
 /// The aggregator opens an attempt of a round and says what it believes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct ShareParcel {
     pub to: NodeIndex,
     /// `H("edge tag", edge_uv)`, shortened; both ends publish the same.
     pub edge_tag: [u8; 16],
-    /// Both shares, sealed for the holder.
+    /// Both shares, sealed for the holder: nonce, ciphertext, tag.
     pub sealed_shares: [u8; SEALED_SHARES],
     /// Hash of the holder's share of the dealer's self seed.
     pub self_share_hash: Digest,

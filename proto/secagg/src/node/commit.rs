@@ -151,7 +151,7 @@ impl Attempt {
                 from: me,
                 to: peer,
                 edge_tag: edge.tag(ctx),
-                sealed_shares: pair.seal(&outbound, ctx, me, peer)?,
+                sealed_shares: pair.seal(&outbound, ctx, me, peer, rng)?,
                 self_share_hash: pair.self_hash(ctx, me, peer),
                 escrow_share_hash: pair.escrow_hash(ctx, me, peer),
                 signature: [0; 64],
