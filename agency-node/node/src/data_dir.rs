@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, TrainerKind};
 use crate::engine::{DatasetSource, Setup};
+use crate::lock::{DirLock, LockError};
 use crate::policy::Policy;
 use crate::storage::{DatasetRow, Storage};
 
@@ -120,6 +121,14 @@ impl DataDir {
             .with_context(|| format!("opening the state of {}", self.0.display()))
     }
 
+    /// Makes this process the only one that writes here, until the lock is dropped.
+    ///
+    /// # Errors
+    /// If another process holds the lock; the message says which.
+    pub fn lock(&self, command: &str) -> Result<DirLock, LockError> {
+        DirLock::take(&self.0, command)
+    }
+
     /// What the engine is given.
     ///
     /// # Errors
@@ -145,7 +154,16 @@ impl DataDir {
 fn source(row: &DatasetRow) -> (String, DatasetSource) {
     let path = PathBuf::from(&row.path);
     let load = Box::new(move |spec: &_| {
-        Dataset::load_csv(&path, spec).map_err(|e| format!("{}: {e}", path.display()))
+        let read = Dataset::load_tolerant(&path, spec);
+        let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
+        if skipped.any() {
+            // For this log alone: the counts depend on the records.
+            tracing::warn!(
+                path = %path.display(), ?skipped, records = data.len(),
+                "parts of the table are left out; `agency-node dataset check` says where"
+            );
+        }
+        Ok(data)
     });
     (row.name.clone(), DatasetSource { declared_records: row.declared_records, load })
 }

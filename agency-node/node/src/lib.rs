@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod data_dir;
 pub mod engine;
+pub mod lock;
 pub mod policy;
 pub mod serve;
 pub mod session;

@@ -30,6 +30,13 @@ pub struct Policy {
     pub min_colluders: u16,
     /// Most secure rounds of one job.
     pub max_rounds: u32,
+    /// Most parameters of a model: memory and time of this node.
+    #[serde(default = "default_max_parameters")]
+    pub max_parameters: u64,
+}
+
+fn default_max_parameters() -> u64 {
+    100_000_000
 }
 
 /// Why an offer is refused: for the aggregator, in public numbers.
@@ -128,6 +135,11 @@ impl Policy {
         let ModelSpec::Mlp { .. } = spec.model;
         if !self.model_families.iter().any(|f| f == "mlp") {
             return refuse(RefusalCode::PolicyOperation, "model family mlp".into());
+        }
+        let parameters = plan.layout.total() as u64;
+        if parameters > self.max_parameters {
+            let text = format!("{parameters} parameters, at most {}", self.max_parameters);
+            return refuse(RefusalCode::PolicyOperation, text);
         }
         if plan.rounds > self.max_rounds {
             let text = format!("{} rounds, at most {}", plan.rounds, self.max_rounds);

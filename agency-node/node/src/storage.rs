@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use tributary_ledger::Entry;
 
@@ -80,15 +80,18 @@ impl Storage {
     pub async fn persist(&self, record: &Record) -> Result<(), StorageError> {
         match record {
             Record::Book(entry) => self.append_book(entry).await?,
-            Record::Job { job, manifest } => {
-                sqlx::query(
-                    "INSERT INTO job (hash, manifest) VALUES (?, ?)
-                     ON CONFLICT (hash) DO UPDATE SET outcome = NULL",
-                )
-                .bind(job)
-                .bind(manifest)
-                .execute(&self.pool)
-                .await?;
+            Record::Accepted { entry, job, manifest } => {
+                let mut both = self.pool.begin().await?;
+                if let Some(entry) = entry {
+                    insert_entry(&mut both, entry).await?;
+                }
+                // A job that is known already is an error: one that ended must not come back.
+                sqlx::query("INSERT INTO job (hash, manifest) VALUES (?, ?)")
+                    .bind(job)
+                    .bind(manifest)
+                    .execute(&mut *both)
+                    .await?;
+                both.commit().await?;
             }
             Record::Epoch { job, secret } => {
                 sqlx::query("UPDATE job SET epoch = ? WHERE hash = ?")
@@ -105,13 +108,18 @@ impl Storage {
                     .execute(&self.pool)
                     .await?;
             }
-            Record::Ended { job, outcome } => {
+            Record::Ended { entry, job, outcome } => {
+                let mut both = self.pool.begin().await?;
+                if let Some(entry) = entry {
+                    insert_entry(&mut both, entry).await?;
+                }
                 // The keys of a job that is over are of no further use to anybody honest.
                 sqlx::query("UPDATE job SET outcome = ?, epoch = NULL WHERE hash = ?")
                     .bind(outcome)
                     .bind(job)
-                    .execute(&self.pool)
+                    .execute(&mut *both)
                     .await?;
+                both.commit().await?;
             }
         }
         Ok(())
@@ -122,14 +130,25 @@ impl Storage {
     /// # Errors
     /// From the database.
     pub async fn append_book(&self, entry: &Entry) -> Result<(), StorageError> {
-        let corrupt = |what: &str| StorageError::Corrupt(what.to_owned());
-        let sequence = i64::try_from(entry.sequence).map_err(|_| corrupt("book sequence"))?;
-        let line = entry.to_line().map_err(|e| StorageError::Corrupt(e.to_string()))?;
-        sqlx::query("INSERT INTO book (sequence, line) VALUES (?, ?)")
-            .bind(sequence)
-            .bind(line)
-            .execute(&self.pool)
+        insert_entry(&mut *self.pool.acquire().await?, entry).await
+    }
+
+    /// Registers a dataset with its account: both, or neither.
+    ///
+    /// # Errors
+    /// From the database, also if the name is taken.
+    pub async fn add_dataset(&self, row: &DatasetRow, entry: &Entry) -> Result<(), StorageError> {
+        let declared = i64::try_from(row.declared_records)
+            .map_err(|_| StorageError::Corrupt("declared records".into()))?;
+        let mut both = self.pool.begin().await?;
+        sqlx::query("INSERT INTO dataset (name, path, declared_records) VALUES (?, ?, ?)")
+            .bind(&row.name)
+            .bind(&row.path)
+            .bind(declared)
+            .execute(&mut *both)
             .await?;
+        insert_entry(&mut both, entry).await?;
+        both.commit().await?;
         Ok(())
     }
 
@@ -154,25 +173,6 @@ impl Storage {
                 .map_err(|e| StorageError::Corrupt(format!("budget book entry {i}: {e}")))
         };
         lines.iter().enumerate().map(parse).collect()
-    }
-
-    /// Registers a dataset; false if the name is taken by another file or count.
-    ///
-    /// # Errors
-    /// From the database.
-    pub async fn add_dataset(&self, row: &DatasetRow) -> Result<bool, StorageError> {
-        let declared = i64::try_from(row.declared_records)
-            .map_err(|_| StorageError::Corrupt("declared records".into()))?;
-        let done = sqlx::query(
-            "INSERT INTO dataset (name, path, declared_records) VALUES (?, ?, ?)
-             ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(&row.name)
-        .bind(&row.path)
-        .bind(declared)
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() > 0 || self.datasets().await?.contains(row))
     }
 
     /// Registered datasets by name.
@@ -216,6 +216,18 @@ impl Storage {
     }
 }
 
+async fn insert_entry(to: &mut SqliteConnection, entry: &Entry) -> Result<(), StorageError> {
+    let corrupt = |what: &str| StorageError::Corrupt(what.to_owned());
+    let sequence = i64::try_from(entry.sequence).map_err(|_| corrupt("book sequence"))?;
+    let line = entry.to_line().map_err(|e| StorageError::Corrupt(e.to_string()))?;
+    sqlx::query("INSERT INTO book (sequence, line) VALUES (?, ?)")
+        .bind(sequence)
+        .bind(line)
+        .execute(to)
+        .await?;
+    Ok(())
+}
+
 /// Makes the file before SQLite does, readable by its owner alone.
 fn restrict(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -232,17 +244,34 @@ fn restrict(path: &Path) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    fn entry(sequence: u64) -> Entry {
+        Entry {
+            sequence,
+            at: String::new(),
+            kind: "test".into(),
+            body: serde_json::Value::Null,
+            previous: String::new(),
+            hash: String::new(),
+            signature: String::new(),
+        }
+    }
+
+    fn accepted(sequence: u64, job: &str) -> Record {
+        Record::Accepted {
+            entry: Some(entry(sequence)),
+            job: job.into(),
+            manifest: "{}".into(),
+        }
+    }
+
     #[tokio::test]
     async fn jobs_and_datasets_survive_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).await.unwrap();
         let row = DatasetRow { name: "d".into(), path: "/x.csv".into(), declared_records: 9 };
-        assert!(storage.add_dataset(&row).await.unwrap());
-        assert!(storage.add_dataset(&row).await.unwrap(), "the same again is fine");
-        let other = DatasetRow { declared_records: 10, ..row.clone() };
-        assert!(!storage.add_dataset(&other).await.unwrap(), "other terms are not");
-        let job = Record::Job { job: "j".into(), manifest: "{}".into() };
-        storage.persist(&job).await.unwrap();
+        storage.add_dataset(&row, &entry(0)).await.unwrap();
+        assert!(storage.add_dataset(&row, &entry(1)).await.is_err(), "a name is given once");
+        storage.persist(&accepted(1, "j")).await.unwrap();
         let state = Record::State { job: "j".into(), state: vec![1], certificate: vec![2] };
         storage.persist(&state).await.unwrap();
         storage.close().await;
@@ -250,9 +279,27 @@ mod tests {
         assert_eq!(storage.datasets().await.unwrap(), [row]);
         let open = storage.open_job().await.unwrap().unwrap();
         assert_eq!(open.state, Some((vec![1], vec![2])));
-        let ended = Record::Ended { job: "j".into(), outcome: "done".into() };
+        let (entry, job) = (Some(entry(2)), "j".to_owned());
+        let ended = Record::Ended { entry, job, outcome: "done".into() };
         storage.persist(&ended).await.unwrap();
         assert!(storage.open_job().await.unwrap().is_none());
+        assert_eq!(storage.book_lines().await.unwrap().len(), 3);
+        // A job that ended does not come back, whatever asks for it.
+        assert!(storage.persist(&accepted(3, "j")).await.is_err());
+        assert!(storage.open_job().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_job_and_its_reservation_are_durable_together_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).await.unwrap();
+        storage.persist(&accepted(0, "j")).await.unwrap();
+        // The entry's number is taken: the job must not be there without it.
+        assert!(storage.persist(&accepted(0, "k")).await.is_err());
+        storage.persist(&accepted(1, "k")).await.unwrap();
+        // The job is there already: its second reservation must not be.
+        assert!(storage.persist(&accepted(2, "k")).await.is_err());
+        assert_eq!(storage.book_lines().await.unwrap().len(), 2);
     }
 
     #[cfg(unix)]

@@ -32,11 +32,11 @@ pub async fn export<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Resul
 pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result<u32> {
     let manifest = Manifest::from_canonical(manifest_text(job)?)?;
     let plan = Plan::derive(&manifest)?;
-    let Some((_, state, certificate)) = store.state(&job.id).await? else {
+    let Some(stored) = store.state(&job.id).await? else {
         bail!("job {} has no certified round yet", job.id);
     };
     let state =
-        tributary_job::ModelState::decode(&state, plan.layout.total(), plan.numeric_features)?;
+        tributary_job::ModelState::decode(&stored.bytes, plan.layout.total(), plan.numeric_features)?;
     let description = ModelDescription {
         job: Some(plan.job.to_string()),
         data: manifest.spec.data.clone(),
@@ -45,7 +45,7 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
     };
     let mut metadata = description.to_metadata()?;
     metadata.insert("tributary.rounds".into(), state.completed.to_string());
-    metadata.insert("tributary.certificate".into(), hex::encode(certificate));
+    metadata.insert("tributary.certificate".into(), hex::encode(&stored.certificate));
     tributary_model::export::write_model(out, &plan.layout, &state.parameters, &metadata)
         .with_context(|| format!("writing {}", out.display()))?;
     Ok(state.completed)

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tributary_job::{JobSpec, Manifest};
 use tributary_round::{Coordinator, Effect, Event, Gathering, Now, Snapshot, Step, Timeouts};
 use tributary_secagg::{Identity, NodeIndex};
-use tributary_store::{Commit, Job, JobState, Store, StoreError};
+use tributary_store::{CertifiedState, Commit, Job, JobState, Store, StoreError};
 use tributary_wire::Text;
 use tributary_wire::session::{
     FromNode, Hello, JobEnd, JobOutcome, Refused, SessionRefusalCode, ToNode,
@@ -124,7 +124,7 @@ impl<S: Store> Hub<S> {
                 () = &mut stop => return Ok(()),
                 _ = tick.tick() => self.tick().await?,
                 event = events.recv() => match event {
-                    Some(event) => self.from_session(event).await?,
+                    Some(event) => self.on_session(event).await?,
                     None => return Ok(()),
                 },
             }
@@ -148,7 +148,7 @@ impl<S: Store> Hub<S> {
         self.event(Event::Tick).await
     }
 
-    async fn from_session(&mut self, event: FromSession) -> anyhow::Result<()> {
+    async fn on_session(&mut self, event: FromSession) -> anyhow::Result<()> {
         match event {
             FromSession::Opened { id, agency, hello, frames, keep } => {
                 tracing::info!(%agency, version = %hello.software_version, "agency connected");
@@ -302,7 +302,7 @@ impl<S: Store> Hub<S> {
 
     async fn restore(&mut self, job: Job) -> anyhow::Result<()> {
         // A database that cannot be read now is no reason to fail the job.
-        let certified = self.store.state(&job.id).await?.map(|(_, s, c)| (s, c));
+        let certified = self.store.state(&job.id).await?.map(|s| (s.bytes, s.certificate));
         let restored = || {
             let text = job.manifest.as_deref().ok_or(StoreError::Corrupt("job.manifest"))?;
             let manifest = Manifest::from_canonical(text)?;
@@ -448,7 +448,10 @@ pub fn commit_of(step: Step) -> anyhow::Result<Commit> {
     let (sum, certified) = match step.certified {
         Some(c) => {
             let sum = (c.round, c.sum);
-            (Some(sum), Some((c.round, c.state, c.certificate)))
+            (
+                Some(sum),
+                Some(CertifiedState { round: c.round, bytes: c.state, certificate: c.certificate }),
+            )
         }
         None => (None, None),
     };

@@ -21,6 +21,9 @@ use tributary_wire::{PROTOCOL_VERSION, Text};
 
 use crate::hub::{FromSession, frame_queue};
 
+/// Frames to a node.
+type Frames = Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>;
+
 /// How long a session may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -84,7 +87,7 @@ impl<S: Store> Enrolment for EnrolmentService<S> {
 
 #[tonic::async_trait]
 impl Federation for FederationService {
-    type SessionStream = Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>;
+    type SessionStream = Frames;
 
     async fn session(
         &self,
@@ -192,10 +195,7 @@ fn welcome() -> ToNode {
 }
 
 /// A session that consists of a refusal.
-fn refused(
-    code: SessionRefusalCode,
-    text: &str,
-) -> Response<Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>> {
+fn refused(code: SessionRefusalCode, text: &str) -> Response<Frames> {
     let frame = ToNode::Refused(Refused { code, text: Text::clipped(text) });
     Response::new(Box::pin(tokio_stream::once(Ok(ServerFrame::from(frame)))))
 }

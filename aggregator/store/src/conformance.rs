@@ -1,7 +1,7 @@
 //! What every store must do: run by each implementation's tests.
 
 use crate::Store;
-use crate::model::{Commit, JobState, StoreError, TokenRefusal};
+use crate::model::{CertifiedState, Commit, JobState, StoreError, TokenRefusal};
 
 /// Runs the whole suite against an empty store.
 ///
@@ -38,6 +38,11 @@ async fn tokens_enrol_once<S: Store>(store: &S) {
 
 #[allow(clippy::unwrap_used)]
 async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
+    let state = |round, byte, certificate| CertifiedState {
+        round,
+        bytes: vec![byte],
+        certificate: vec![certificate],
+    };
     store.submit("b", "second", "spec b", 20).await.unwrap();
     store.submit("a", "first", "spec a", 10).await.unwrap();
     let order: Vec<_> = store.jobs().await.unwrap().into_iter().map(|j| j.id).collect();
@@ -47,7 +52,7 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
         manifest: Some("{}".into()),
         record: vec![(0, "zero".into()), (1, "one".into())],
         sum: Some((1, vec![1, 2])),
-        certified: Some((1, vec![3], vec![4])),
+        certified: Some(state(1, 3, 4)),
         snapshot: Some(vec![5]),
         progress: None,
     };
@@ -62,9 +67,9 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
     let job = store.job("a").await.unwrap().unwrap();
     assert_eq!((job.state, job.snapshot), (JobState::Training, Some(vec![5])));
     assert_eq!(store.record("a").await.unwrap(), ["zero", "one"]);
-    let newer = Commit { certified: Some((2, vec![6], vec![7])), ..Commit::default() };
+    let newer = Commit { certified: Some(state(2, 6, 7)), ..Commit::default() };
     store.commit("a", &newer).await.unwrap();
-    assert_eq!(store.state("a").await.unwrap(), Some((2, vec![6], vec![7])));
+    assert_eq!(store.state("a").await.unwrap(), Some(state(2, 6, 7)));
     assert_eq!(store.sums("a").await.unwrap(), [(1, vec![1, 2])]);
     assert_eq!(store.job("a").await.unwrap().unwrap().manifest.as_deref(), Some("{}"));
     // What is over stays over.

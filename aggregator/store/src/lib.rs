@@ -10,7 +10,7 @@ pub mod sqlite;
 
 use std::future::Future;
 
-pub use model::{Agency, Commit, Job, JobState, StoreError, TokenRefusal};
+pub use model::{Agency, CertifiedState, Commit, Job, JobState, StoreError, TokenRefusal};
 pub use sqlite::SqliteStore;
 
 /// Everything the aggregator must not forget. Each call is one transaction: durable when it returns
@@ -74,9 +74,9 @@ pub trait Store: Send + Sync + 'static {
         job: &str,
     ) -> impl Future<Output = Result<Vec<(u32, Vec<u8>)>, StoreError>> + Send;
 
-    /// The newest certified state: round, bytes, certificate.
+    /// The newest certified state.
     fn state(
         &self,
         job: &str,
-    ) -> impl Future<Output = Result<Option<(u32, Vec<u8>, Vec<u8>)>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<CertifiedState>, StoreError>> + Send;
 }

@@ -54,6 +54,17 @@ pub struct Job {
     pub snapshot: Option<Vec<u8>>,
 }
 
+/// A certified state as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertifiedState {
+    /// The round it is the result of.
+    pub round: u32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The certificate that carries its hash.
+    pub certificate: Vec<u8>,
+}
+
 /// One step of a job. `None` and empty leave what is there.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Commit {
@@ -69,8 +80,8 @@ pub struct Commit {
     pub record: Vec<(u64, String)>,
     /// A published sum.
     pub sum: Option<(u32, Vec<u8>)>,
-    /// The newest certified state: round, bytes, certificate.
-    pub certified: Option<(u32, Vec<u8>, Vec<u8>)>,
+    /// The newest certified state.
+    pub certified: Option<CertifiedState>,
 }
 
 /// Why a token enrols nobody.

@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::Store;
-use crate::model::{Agency, Commit, Job, JobState, StoreError, TokenRefusal};
+use crate::model::{Agency, CertifiedState, Commit, Job, JobState, StoreError, TokenRefusal};
 
 /// [`Store`] on a SQLite file.
 #[derive(Debug, Clone)]
@@ -223,7 +223,7 @@ impl Store for SqliteStore {
                 .execute(&mut *tx)
                 .await?;
         }
-        if let Some((round, bytes, certificate)) = &commit.certified {
+        if let Some(CertifiedState { round, bytes, certificate }) = &commit.certified {
             sqlx::query(
                 "INSERT INTO state (job, round, bytes, certificate) VALUES (?, ?, ?, ?)
                  ON CONFLICT (job) DO UPDATE SET round = excluded.round,
@@ -257,12 +257,19 @@ impl Store for SqliteStore {
         rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect()
     }
 
-    async fn state(&self, job: &str) -> Result<Option<(u32, Vec<u8>, Vec<u8>)>, StoreError> {
+    async fn state(&self, job: &str) -> Result<Option<CertifiedState>, StoreError> {
         let row = sqlx::query("SELECT round, bytes, certificate FROM state WHERE job = ?")
             .bind(job)
             .fetch_optional(&self.pool)
             .await?;
-        row.map(|r| Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?))).transpose()
+        row.map(|r| {
+            Ok(CertifiedState {
+                round: r.try_get(0)?,
+                bytes: r.try_get(1)?,
+                certificate: r.try_get(2)?,
+            })
+        })
+        .transpose()
     }
 }
 

@@ -178,13 +178,13 @@ proptest! {
 
     #[test]
     fn never_more_than_the_limit_whatever_happens(
-        steps in proptest::collection::vec((0u8..4, 0usize..3, 1u32..6), 1..60),
-        restart_at in 0usize..60,
+        steps in proptest::collection::vec((0u8..6, 0usize..8, 1u32..6), 1..120),
+        restart_at in 0usize..120,
     ) {
         let identity = identity();
         let (mut book, mut entries) = book(&identity, 3.0);
         let unit = gaussian(9.0);
-        let jobs = ["a", "b", "c"];
+        let jobs = ["a", "b", "c", "e", "f", "g", "h", "i"];
         let mut charged = 0u32;
         for (i, (what, job, count)) in steps.into_iter().enumerate() {
             if i == restart_at {
@@ -193,7 +193,7 @@ proptest! {
             let job = jobs[job];
             let entry = match what {
                 0 => book.reserve("d", job, &cost(&unit, count), AT, &identity).ok().flatten(),
-                1 | 2 => {
+                1..=4 => {
                     let entry = book.charge("d", charge(job, i as u32), Some(&unit), AT, &identity).ok();
                     charged += u32::from(entry.is_some());
                     entry

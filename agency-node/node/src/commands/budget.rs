@@ -77,6 +77,9 @@ fn show(book: &Book, json: bool) -> anyhow::Result<()> {
             s.share * 100.0,
             account.open.len()
         );
+        if s.unprotected {
+            println!("{name}: no bound: exact sums have left (mode none)");
+        }
     }
     Ok(())
 }

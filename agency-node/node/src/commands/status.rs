@@ -34,9 +34,12 @@ pub(super) async fn status(dir: &DataDir, json: bool) -> anyhow::Result<()> {
     let pinned = tributary_secagg::VerifyingKey::from_hex(&config.aggregator_key)?;
     println!("aggregator's signing key {}", pinned.fingerprint());
     for d in &datasets {
-        let spent = book.status(&d.name).map_or(0.0, |s| s.committed);
-        println!("dataset {}: {} records declared, epsilon {spent:.3} committed", d.name,
-            d.declared_records);
+        let spent = match book.status(&d.name) {
+            Some(s) if s.unprotected => "no bound: exact sums have left (mode none)".to_owned(),
+            Some(s) => format!("epsilon {:.3} committed", s.committed),
+            None => "no budget".to_owned(),
+        };
+        println!("dataset {}: {} records declared, {spent}", d.name, d.declared_records);
     }
     match job {
         Some(job) => println!("in job {}: {}", job.spec.name, job.spec.description),

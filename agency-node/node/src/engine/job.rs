@@ -1,6 +1,6 @@
 //! The job a node is in: manifest, plan, state, keys, data, trainer.
 
-use tributary_dp::{DiscreteGaussian, RdpCurve, Release};
+use tributary_dp::{DiscreteGaussian, DpError, RdpCurve, Release};
 use tributary_job::{Manifest, ModelState, OperationPlan, Plan};
 use tributary_secagg::{Limits, NodeEpoch, NodeIndex, ResultQc, Roster};
 use tributary_training::{Dataset, Trainer};
@@ -10,6 +10,7 @@ use super::epoch::Keys;
 use super::round::Running;
 use super::transfer::Transfer;
 use super::{Output, Setup, StoredJob, report};
+use crate::book::JobCost;
 use crate::policy::Refusal;
 
 /// A job in progress.
@@ -28,10 +29,12 @@ pub struct ActiveJob {
     pub(super) costs: Costs,
 }
 
-/// What one attempt of each kind of round costs; `None` without noise.
+/// What one attempt of each kind of round costs, and the job; `None` without noise.
 pub(super) struct Costs {
     pub(super) statistics: Option<RdpCurve>,
     pub(super) training: Option<RdpCurve>,
+    /// Of the whole job.
+    job: Option<JobCost>,
 }
 
 /// One sampler per kind of round, its table made before any round opens.
@@ -58,17 +61,19 @@ impl ActiveJob {
             let text = "declared records differ from the registered ones";
             return Err(Refusal::new(RefusalCode::SchemaMismatch, text));
         }
-        // What exactly does not fit stays here: the reason may quote a cell.
+        // The source lets no cell decide (only file, header and specification can fail), so that an
+        // offer is no query about a record. What exactly does not fit stays here all the same.
         let data = (source.load)(&spec.data).map_err(|text| {
             tracing::error!(dataset = %spec.dataset, "{text}");
             Refusal::new(RefusalCode::SchemaMismatch, "the dataset does not fit the job's schema")
         })?;
-        if data.len() as u64 > tributary_job::plan::MAX_RECORDS_PER_NODE {
-            let text = format!("at most {} records", tributary_job::plan::MAX_RECORDS_PER_NODE);
-            return Err(Refusal::new(RefusalCode::SchemaMismatch, text));
-        }
-        let trainer = (setup.trainers)(&spec.model, spec.data.input_width())
-            .map_err(|text| Refusal::new(RefusalCode::Unsupported, text))?;
+        // A tensor library's own words may name anything on this machine.
+        let trainer =
+            (setup.trainers)(&spec.model, spec.data.input_width()).map_err(|text| {
+                tracing::error!("no trainer for this model: {text}");
+                let text = "this node has no trainer for the model";
+                Refusal::new(RefusalCode::Unsupported, text)
+            })?;
         let noise = Noise {
             statistics: plan.statistics.as_ref().map(sampler).transpose()?.flatten(),
             training: sampler(&plan.training)?,
@@ -76,10 +81,11 @@ impl ActiveJob {
         let costs = Costs {
             statistics: plan.statistics.as_ref().map(cost).transpose()?.flatten(),
             training: cost(&plan.training)?,
+            job: plan.privacy.as_ref().map(JobCost::of).transpose().map_err(unsupported)?,
         };
         let state = plan.initial_state(&manifest);
         Ok(Self {
-            keys: Keys::None,
+            keys: Keys::default(),
             certificate: None,
             running: None,
             transfer: None,
@@ -105,7 +111,7 @@ impl ActiveJob {
         }
         if let Some(secret) = &stored.epoch {
             let keys = NodeEpoch::from_secret_bytes(&job.plan.roster, secret);
-            job.keys = Keys::Ready(Box::new(keys.map_err(|e| e.to_string())?));
+            job.keys = Keys::restored(keys.map_err(|e| e.to_string())?);
         }
         Ok(job)
     }
@@ -164,10 +170,12 @@ impl ActiveJob {
 
     /// The epoch whose keys this node holds.
     pub fn epoch_number(&self) -> Option<u32> {
-        match &self.keys {
-            Keys::Ready(keys) => Some(keys.epoch()),
-            _ => None,
-        }
+        self.keys.ready.as_ref().map(|keys| keys.epoch())
+    }
+
+    /// What the whole job may cost; `None` without noise.
+    pub(super) fn cost(&self) -> Option<&JobCost> {
+        self.costs.job.as_ref()
     }
 
     pub(super) fn me(&self) -> NodeIndex {
@@ -202,7 +210,7 @@ impl ActiveJob {
 
 fn cost(operation: &OperationPlan) -> Result<Option<RdpCurve>, Refusal> {
     let curve = operation.release.as_ref().map(Release::rdp).transpose();
-    curve.map_err(|e| Refusal::new(RefusalCode::Unsupported, e.to_string()))
+    curve.map_err(unsupported)
 }
 
 fn sampler(operation: &OperationPlan) -> Result<Option<DiscreteGaussian>, Refusal> {
@@ -211,5 +219,10 @@ fn sampler(operation: &OperationPlan) -> Result<Option<DiscreteGaussian>, Refusa
         .as_ref()
         .map(|release| DiscreteGaussian::new(release.sigma_local))
         .transpose()
-        .map_err(|e| Refusal::new(RefusalCode::Unsupported, e.to_string()))
+        .map_err(unsupported)
+}
+
+/// The plan's public numbers are outside what the accountant or the sampler serve.
+fn unsupported(error: DpError) -> Refusal {
+    Refusal::new(RefusalCode::Unsupported, error.to_string())
 }

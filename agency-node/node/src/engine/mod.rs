@@ -31,7 +31,9 @@ use tributary_wire::{PROTOCOL_VERSION, Text};
 use crate::book::Book;
 use crate::policy::Policy;
 
+pub use epoch::MAX_EPOCHS;
 pub use job::ActiveJob;
+pub use offer::OFFER_LABEL;
 
 /// Everything the engine is given once.
 pub struct Setup {
@@ -67,6 +69,8 @@ pub struct Engine {
     setup: Setup,
     book: Book,
     job: Option<Box<ActiveJob>>,
+    /// A stored job that cannot be gone on with; its operator has to act.
+    stuck: Option<[u8; 32]>,
 }
 
 /// Time as the driver sees it, RFC 3339 in UTC.
@@ -89,8 +93,10 @@ pub enum Output {
 pub enum Record {
     /// An entry of the budget book.
     Book(Entry),
-    /// The job this node is in: its hash in hex and the manifest.
-    Job {
+    /// The job this node has accepted, with what the book says of it: all of it durable, or none.
+    Accepted {
+        /// The book's entry; `None` if the book had it already.
+        entry: Option<Entry>,
         /// The job's hash, hex.
         job: String,
         /// Canonical manifest.
@@ -112,8 +118,10 @@ pub enum Record {
         /// The result quorum's certificate.
         certificate: Vec<u8>,
     },
-    /// The job is over.
+    /// The job is over, in the book too: both durable, or neither.
     Ended {
+        /// The book's entry; `None` if it was closed there already.
+        entry: Option<Entry>,
         /// The job's hash, hex.
         job: String,
         /// How it ended, in words.
@@ -140,6 +148,13 @@ pub struct StoredJob {
     pub state: Option<(Vec<u8>, Vec<u8>)>,
 }
 
+impl StoredJob {
+    /// The job's hash.
+    pub fn hash(&self) -> [u8; 32] {
+        tributary_secagg::hash(offer::JOB_LABEL, &[self.manifest.as_bytes()]).0
+    }
+}
+
 /// A job that cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
 #[error("the job in progress cannot be resumed: {0}")]
@@ -148,15 +163,23 @@ pub struct ResumeError(pub String);
 impl Engine {
     /// An engine without a job.
     pub fn new(setup: Setup, book: Book) -> Self {
-        Self { setup, book, job: None }
+        Self { setup, book, job: None, stuck: None }
     }
 
     /// Takes up the job that was in progress.
     ///
     /// # Errors
-    /// If what was stored does not belong together or the dataset cannot be read any more.
+    /// If what was stored does not belong together, the policy has changed or the dataset cannot be
+    /// read any more. The engine can be used all the same; it refuses jobs until the operator has
+    /// mended or abandoned this one.
     pub fn resume(&mut self, stored: &StoredJob) -> Result<(), ResumeError> {
-        self.job = Some(Box::new(ActiveJob::restore(&self.setup, stored).map_err(ResumeError)?));
+        match ActiveJob::restore(&self.setup, stored) {
+            Ok(job) => self.job = Some(Box::new(job)),
+            Err(problem) => {
+                self.stuck = Some(stored.hash());
+                return Err(ResumeError(problem));
+            }
+        }
         Ok(())
     }
 
@@ -232,22 +255,26 @@ impl Engine {
             ServerMessage::EpochStart(_)
             | ServerMessage::EpochHellos(_)
             | ServerMessage::EpochKems(_) => job.epoch_message(&self.setup, message, out),
-            ServerMessage::RoundStart(start) => job.start_round(&self.setup, start, out),
+            ServerMessage::RoundStart(start) => {
+                job.start_round(&self.setup, &self.book, start, out);
+            }
             message => job.round_message(now, &self.setup, &mut self.book, message, out),
         }
     }
 
     fn ended(&mut self, now: &Now, end: &session::JobEnd, out: &mut Vec<Output>) {
         let Some(job) = self.job.as_ref().filter(|j| j.hash() == end.job) else { return };
-        let (hex, dataset) = (job.hex(), job.manifest().spec.dataset.clone());
-        match self.book.close(&dataset, &hex, &now.0, &self.setup.identity) {
-            Ok(Some(entry)) => out.push(Output::Persist(Record::Book(entry))),
-            Ok(None) => {}
-            Err(error) => out.push(Output::Note(error.to_string())),
-        }
+        let hex = job.hex();
+        let entry = match self.book.close(&hex, &now.0, &self.setup.identity) {
+            Ok(entry) => entry,
+            Err(error) => {
+                out.push(Output::Note(error.to_string()));
+                None
+            }
+        };
         let outcome = format!("{}: {}", end.outcome, end.text);
         out.push(Output::Note(format!("job {} is over: {outcome}", job.manifest().spec.name)));
-        out.push(Output::Persist(Record::Ended { job: hex, outcome }));
+        out.push(Output::Persist(Record::Ended { entry, job: hex, outcome }));
         self.job = None;
     }
 
@@ -273,3 +300,6 @@ fn report(job: [u8; 32], round: u32, attempt: u16, code: ReportCode) -> Output {
     let text = Text::clipped("");
     Output::Send(FromNode::Report(Report { job, round, attempt, code, text }))
 }
+
+#[cfg(test)]
+mod tests;

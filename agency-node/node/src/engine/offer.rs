@@ -1,12 +1,17 @@
 //! A job offer: every check before anything is loaded, reserved or answered.
 
 use tributary_job::{Manifest, Plan};
+use tributary_ledger::Entry;
 use tributary_wire::Text;
 use tributary_wire::session::{JobAnswer, JobOffer, RefusalCode};
 
 use super::job::ActiveJob;
 use super::{Engine, Now, Output, Record, reply};
+use crate::book::BookError;
 use crate::policy::Refusal;
+
+/// Label of a job's hash.
+pub(super) const JOB_LABEL: &str = "tributary/job/v1";
 
 /// Label under which the aggregator signs offers.
 pub const OFFER_LABEL: &str = "tributary/offer/v1";
@@ -26,6 +31,9 @@ impl Engine {
             }
             return;
         }
+        if let Err(refusal) = self.check_free(&hash) {
+            return refuse(hash, &refusal, out);
+        }
         match self.take_up(now, manifest, plan, out) {
             Ok(job) => {
                 let spec = &job.manifest().spec;
@@ -37,11 +45,32 @@ impl Engine {
         }
     }
 
+    /// Whether a job may be taken up here at all.
+    fn check_free(&self, hash: &[u8; 32]) -> Result<(), Refusal> {
+        let refuse = |code, text: &str| Err(Refusal::new(code, text));
+        match &self.stuck {
+            Some(stuck) if stuck == hash => {
+                let text = "the stored state of this job cannot be resumed here";
+                return refuse(RefusalCode::Unsupported, text);
+            }
+            Some(_) => {
+                let text = "an earlier job waits for the agency's operator";
+                return refuse(RefusalCode::Busy, text);
+            }
+            None => {}
+        }
+        // A job that is over stays over: its rounds are not run a second time.
+        if self.book.is_closed(&hex::encode(hash)) {
+            return refuse(RefusalCode::Unsupported, "this job has ended here before");
+        }
+        Ok(())
+    }
+
     fn read_offer(
         &self,
         offer: &JobOffer,
     ) -> Result<([u8; 32], Manifest, Plan), ([u8; 32], Refusal)> {
-        let digest = tributary_secagg::hash("tributary/job/v1", &[&offer.manifest]);
+        let digest = tributary_secagg::hash(JOB_LABEL, &[&offer.manifest]);
         let refusal = |code, text: String| (digest.0, Refusal::new(code, text));
         let signed = tributary_secagg::hash(OFFER_LABEL, &[&offer.manifest]);
         self.setup.aggregator.verify(&signed.0, &offer.signature).map_err(|_| {
@@ -69,21 +98,26 @@ impl Engine {
         let text = text.map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
         let dataset = manifest.spec.dataset.clone();
         let job = ActiveJob::prepare(&self.setup, manifest, plan)?;
-        if let Some(privacy) = &job.plan().privacy {
-            let curve = privacy
-                .rdp()
-                .map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
-            let entry = self
-                .book
-                .reserve(&dataset, &job.hex(), &curve, &now.0, &self.setup.identity)
-                .map_err(|e| {
-                    out.push(Output::Note(e.to_string()));
-                    Refusal::new(RefusalCode::BudgetSpent, "see the node's log".to_owned())
-                })?;
-            out.push(Output::Persist(Record::Book(entry)));
-        }
-        out.push(Output::Persist(Record::Job { job: job.hex(), manifest: text }));
+        let entry = self.reserve(now, &job, &dataset).map_err(|e| {
+            out.push(Output::Note(e.to_string()));
+            Refusal::new(RefusalCode::BudgetSpent, "see the node's log".to_owned())
+        })?;
+        out.push(Output::Persist(Record::Accepted { entry, job: job.hex(), manifest: text }));
         Ok(job)
+    }
+
+    /// Writes into the book what the job may cost, or that no number says it.
+    fn reserve(
+        &mut self,
+        now: &Now,
+        job: &ActiveJob,
+        dataset: &str,
+    ) -> Result<Option<Entry>, BookError> {
+        let (hex, identity) = (job.hex(), &self.setup.identity);
+        match job.cost() {
+            Some(cost) => self.book.reserve(dataset, &hex, cost, &now.0, identity),
+            None => self.book.accept_unprotected(dataset, &hex, &now.0, identity),
+        }
     }
 }
 

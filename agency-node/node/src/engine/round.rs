@@ -2,14 +2,13 @@
 
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::{
-    Digest, Fault, NodeOutput, NodeRound, ResultQc, RoundStart, RoundView, ServerMessage,
+    Digest, Fault, NodeOutput, NodeRound, NodeSet, ResultQc, RoundStart, RoundView, ServerMessage,
 };
 use tributary_wire::session::ReportCode;
 
-use super::epoch::Keys;
 use super::job::ActiveJob;
 use super::{Now, Output, Record, Secret, Setup, vector};
-use crate::book::{Book, ChargeEntry};
+use crate::book::{Book, BookError, ChargeEntry};
 
 /// The running attempt.
 pub(super) struct Running {
@@ -41,9 +40,15 @@ impl Running {
 }
 
 impl ActiveJob {
-    pub(super) fn start_round(&mut self, setup: &Setup, start: RoundStart, out: &mut Vec<Output>) {
+    pub(super) fn start_round(
+        &mut self,
+        setup: &Setup,
+        book: &Book,
+        start: RoundStart,
+        out: &mut Vec<Output>,
+    ) {
         self.running = None;
-        if let Err(GiveUp(code, text)) = self.open_round(setup, start, out) {
+        if let Err(GiveUp(code, text)) = self.open_round(setup, book, start, out) {
             self.report(code, &text, out);
         }
     }
@@ -51,6 +56,7 @@ impl ActiveJob {
     fn open_round(
         &mut self,
         setup: &Setup,
+        book: &Book,
         start: RoundStart,
         out: &mut Vec<Output>,
     ) -> Result<(), GiveUp> {
@@ -62,6 +68,9 @@ impl ActiveJob {
         let Some(operation) = self.plan().operation(round).cloned() else {
             return Err(GiveUp(ReportCode::StateMismatch, "no round is left in the plan".into()));
         };
+        if self.plan().privacy.is_none() {
+            self.check_exact_sum(book, round, &start.cohort)?;
+        }
         let attempt = start.view.attempt;
         let view = RoundView {
             round,
@@ -78,7 +87,7 @@ impl ActiveJob {
         let (roster, me, max_attempts) = (self.roster(), self.me(), self.plan().max_attempts);
         let mut rng = (setup.randomness)()
             .map_err(|e| GiveUp(ReportCode::TrainingFailed, format!("no randomness: {e}")))?;
-        let Keys::Ready(keys) = &mut self.keys else {
+        let Some(keys) = &mut self.keys.ready else {
             return Err(GiveUp(ReportCode::NoEpochState, "no keys for this epoch".into()));
         };
         let (machine, commit) = NodeRound::open(
@@ -96,6 +105,22 @@ impl ActiveJob {
         out.push(Output::Persist(Record::Epoch { job: self.hex(), secret }));
         self.running = Some(Running { machine, round, attempt, operation, provisional: None });
         self.send(&commit, out);
+        Ok(())
+    }
+
+    /// Without noise nothing but company hides a vector: exact sums over different sets of agencies
+    /// differ by somebody's vector. So there is one cohort, the whole roster, and one upload per
+    /// round (the book refuses a second one whatever this check sees).
+    fn check_exact_sum(&self, book: &Book, round: u32, cohort: &NodeSet) -> Result<(), GiveUp> {
+        let whole = NodeSet::full(self.roster().size());
+        if *cohort != whole {
+            let text = "mode none: invited with a part of the roster only".to_owned();
+            return Err(GiveUp(ReportCode::ProtocolFault, text));
+        }
+        if book.uploaded(&self.hex(), round) {
+            let text = "mode none: this node has uploaded in this round already".to_owned();
+            return Err(GiveUp(ReportCode::AttemptSpent, text));
+        }
         Ok(())
     }
 
@@ -202,21 +227,24 @@ impl ActiveJob {
             let text = "a private release without its cost".to_owned();
             return Err(GiveUp(ReportCode::BudgetSpent, text));
         }
-        if let Some(curve) = cost {
-            let failed = |text: String| GiveUp(ReportCode::BudgetSpent, text);
-            let charge = ChargeEntry {
-                job,
-                round: running.round,
-                attempt: running.attempt,
-                operation: format!("{:?}", running.operation.operation).to_lowercase(),
-                ctx: running.machine.ctx().to_string(),
-                payload: payload.to_string(),
-            };
-            let entry = book
-                .charge(&dataset, charge, curve, &now.0, &setup.identity)
-                .map_err(|e| failed(e.to_string()))?;
-            out.push(Output::Persist(Record::Book(entry)));
-        }
+        let charge = ChargeEntry {
+            job,
+            round: running.round,
+            attempt: running.attempt,
+            operation: running.operation.operation,
+            ctx: running.machine.ctx().to_string(),
+            payload: payload.to_string(),
+        };
+        // Also without a cost: the book is where this node sees what it has uploaded.
+        let entry =
+            book.charge(&dataset, charge, cost, &now.0, &setup.identity).map_err(|e| {
+                let code = match e {
+                    BookError::AlreadyCharged { .. } => ReportCode::AttemptSpent,
+                    _ => ReportCode::BudgetSpent,
+                };
+                GiveUp(code, e.to_string())
+            })?;
+        out.push(Output::Persist(Record::Book(entry)));
         Ok(running.machine.release_upload()?)
     }
 

@@ -1,6 +1,8 @@
 //! A federation of bare protocol nodes around a coordinator: no training, vectors of zeros, time by
 //! hand. Everything a coordinator wants done is done at once and in order.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
