@@ -9,6 +9,7 @@ use tributary_secagg::NodeIndex;
 
 const ALL: usize = 100_000;
 
+#[allow(clippy::unwrap_used)]
 fn names(value: &serde_json::Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect()
 }
