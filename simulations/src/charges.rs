@@ -42,22 +42,13 @@ impl Charges {
     }
 
     /// The privacy of these charges; `None` in mode `none`.
-    ///
-    /// The statement counts the statistics release once. A repeated one (an aborted attempt of the
-    /// statistics round) is counted as so many training releases that their Renyi curve is above
-    /// its own at every order and against every adversary: a bound all the same.
-    ///
-    /// # Errors
-    /// From the accountant.
-    pub fn privacy(&self, plan: &Plan) -> Result<Option<JobPrivacy>, DpError> {
-        let Some(planned) = &plan.privacy else { return Ok(None) };
-        let repeated = self.statistics.saturating_sub(1);
-        let mut training = self.training;
-        if repeated > 0 {
-            training += repeated * training_releases_above_statistics(planned)?;
-        }
-        let statistics = planned.statistics.clone().filter(|_| self.statistics > 0);
-        Ok(Some(JobPrivacy { statistics, training_releases: training, ..planned.clone() }))
+    pub fn privacy(&self, plan: &Plan) -> Option<JobPrivacy> {
+        plan.privacy.as_ref().map(|planned| JobPrivacy {
+            statistics: planned.statistics.clone().filter(|_| self.statistics > 0),
+            statistics_releases: self.statistics,
+            training_releases: self.training,
+            ..planned.clone()
+        })
     }
 }
 
@@ -68,18 +59,17 @@ impl Charges {
 /// # Errors
 /// From the accountant.
 pub fn epsilon_by_round(record: &Record, plan: &Plan) -> Result<Vec<f64>, DpError> {
-    let Some(job) = Charges::of(record, plan).privacy(plan)? else { return Ok(Vec::new()) };
+    let Some(job) = Charges::of(record, plan).privacy(plan) else { return Ok(Vec::new()) };
     let delta = job.guarantee(Adversary::Colluders)?.delta_terms.remaining;
     let training = job.training.rdp()?;
-    let zero = RdpCurve::zero();
-    let statistics = job.statistics.as_ref().map_or(Ok(zero.clone()), |release| release.rdp())?;
+    let none = || Ok(RdpCurve::zero());
+    let statistics = job.statistics.as_ref().map_or_else(none, |release| release.rdp())?;
     let mut charges = Charges::default();
     let mut out = Vec::with_capacity(record.rounds.len());
     for round in 0..record.rounds.len() as u32 {
         charges.add(round, attempts(record, round), plan);
-        let Some(so_far) = charges.privacy(plan)? else { break };
-        let fixed = if so_far.statistics.is_some() { &statistics } else { &zero };
-        let curve = &training.times(so_far.training_releases) + fixed;
+        let fixed = statistics.times(charges.statistics);
+        let curve = &training.times(charges.training) + &fixed;
         out.push(epsilon(&curve, delta)?.epsilon);
     }
     Ok(out)
@@ -91,20 +81,6 @@ fn attempts(record: &Record, round: u32) -> u32 {
     let aborts = record.aborts.iter().map(|a| (a.round, a.attempt));
     let of_round = rounds.chain(aborts).filter(|(r, _)| *r == round);
     of_round.map(|(_, attempt)| u32::from(attempt) + 1).max().unwrap_or(0)
-}
-
-/// How many training releases have a Renyi curve that is nowhere below one statistics release's.
-fn training_releases_above_statistics(job: &JobPrivacy) -> Result<u32, DpError> {
-    let Some(statistics) = &job.statistics else { return Ok(0) };
-    let mut most = 1.0_f64;
-    for adversary in Adversary::ALL {
-        let above = statistics.rdp_with_honest(adversary.honest_shares(statistics))?;
-        let below = job.training.rdp_with_honest(adversary.honest_shares(&job.training))?;
-        for (s, t) in above.values().iter().zip(below.values()) {
-            most = most.max(s / t);
-        }
-    }
-    Ok((most * (1.0 + 1e-9)).ceil() as u32)
 }
 
 #[cfg(test)]
@@ -171,16 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_statistics_round_is_paid_for_at_every_order() {
+    fn a_repeated_statistics_round_is_paid_for() {
         let plan = plan();
-        let once = Charges { statistics: 1, training: 10 }.privacy(&plan).unwrap().unwrap();
-        let twice = Charges { statistics: 2, training: 10 }.privacy(&plan).unwrap().unwrap();
-        let extra = twice.training_releases - once.training_releases;
-        assert!(extra >= 1);
-        let added = once.training.rdp().unwrap().times(extra);
-        let statistics = once.statistics.as_ref().unwrap().rdp().unwrap();
-        let pairs = added.values().iter().zip(statistics.values());
-        assert!(pairs.into_iter().all(|(a, s)| a >= s));
+        let epsilon = |statistics| {
+            let job = Charges { statistics, training: 10 }.privacy(&plan).unwrap();
+            job.epsilon().unwrap().epsilon
+        };
+        assert!(epsilon(0) < epsilon(1) && epsilon(1) < epsilon(3));
     }
 
     #[test]
@@ -190,7 +163,7 @@ mod tests {
         let curve = epsilon_by_round(&record, &plan).unwrap();
         assert_eq!(curve.len(), 12);
         assert!(curve.windows(2).all(|w| w[0] <= w[1]) && curve[0] > 0.0);
-        let job = Charges::of(&record, &plan).privacy(&plan).unwrap().unwrap();
+        let job = Charges::of(&record, &plan).privacy(&plan).unwrap();
         let stated = job.epsilon().unwrap().epsilon;
         assert!((curve[11] / stated - 1.0).abs() < 1e-9, "{} {stated}", curve[11]);
     }

@@ -107,7 +107,7 @@ pub struct FinishArgs {
     /// The job as it was submitted.
     #[arg(long, value_name = "JOB.toml")]
     pub job: PathBuf,
-    /// Folder with <agency>/train.csv for each agency, and test.csv.
+    /// Folder with AGENCY/train.csv for each agency, and test.csv.
     #[arg(long, value_name = "DATADIR")]
     pub data: PathBuf,
     /// Results folder.

@@ -16,6 +16,20 @@ pub const RECORD: &str = "rounds.jsonl";
 /// Name of the folder of sums.
 pub const SUMS: &str = "sums";
 
+/// How the nonce of a simulated job begins, hex: the evidence itself says that its noise protects
+/// nobody, whoever reads it later.
+const SIMULATED: &str = "73696d756c6174696f6e";
+
+/// The nonce of a simulated job, hex.
+pub fn simulated_nonce(distinct: &[u8; 32]) -> String {
+    format!("{SIMULATED}{}", hex::encode(distinct))
+}
+
+/// Whether a manifest says that its job was only simulated.
+pub fn is_simulated(manifest: &tributary_job::Manifest) -> bool {
+    manifest.nonce.starts_with(SIMULATED)
+}
+
 /// Evidence in memory, as a simulation collects it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -109,6 +123,12 @@ impl RunDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_of_a_simulation_is_readable() {
+        assert_eq!(hex::decode(SIMULATED).unwrap(), b"simulation");
+        assert!(simulated_nonce(&[7; 32]).starts_with(SIMULATED));
+    }
 
     #[test]
     fn files_come_back_and_a_folder_without_a_run_is_named() {

@@ -120,7 +120,8 @@ impl PlanReport {
             quorum: t.quorum,
             min_survivors: t.u_min,
             rounds: plan.rounds,
-            attempts: plan.attempts + u32::from(plan.statistics.is_some()),
+            attempts: plan.attempts
+                + plan.statistics.as_ref().map_or(0, |_| u32::from(plan.max_attempts)),
             parameters: d,
             batch: plan.batch,
             vector_bytes: d * 4,
@@ -227,7 +228,7 @@ mod tests {
         let spec = JobSpec::from_toml(JOB).unwrap();
         let report = PlanReport::of(&spec, &[6000, 4500, 3000, 1500, 600]).unwrap();
         assert_eq!((report.corrupt, report.quorum, report.min_survivors), (1, 4, 4));
-        assert_eq!((report.rounds, report.attempts), (41, 46));
+        assert_eq!((report.rounds, report.attempts), (41, 48));
         assert_eq!(report.parameters, 7 * 8 + 8 + 8 + 1);
         let epsilon: Vec<_> = report.epsilon.iter().map(|a| a.epsilon.unwrap()).collect();
         assert!(epsilon.windows(2).all(|w| w[0] < w[1]), "{epsilon:?}");

@@ -26,7 +26,7 @@ pub fn build(plan: &Plan, record: &Record) -> Result<PrivacyStatement, Simulatio
         book_hash: None,
         audit_lower_bound: None,
     };
-    match Charges::of(record, plan).privacy(plan).map_err(refuse)? {
+    match Charges::of(record, plan).privacy(plan) {
         Some(privacy) => PrivacyStatement::for_job(&privacy, about).map_err(refuse),
         None => Ok(PrivacyStatement::for_plain_job(about)),
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tributary_training::export::read_described;
 
 use crate::error::SimulationError;
-use crate::evidence::RunDir;
+use crate::evidence::{RunDir, is_simulated};
 use crate::replay::{Replay, replay};
 use crate::{finish, statement};
 
@@ -64,6 +64,12 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Replay { plan, record, state, .. } = &self.replay;
         writeln!(f, "job         {}", plan.job)?;
+        if is_simulated(&self.replay.manifest) {
+            writeln!(
+                f,
+                "            A SIMULATION: its noise follows from a seed, protects nobody"
+            )?;
+        }
         writeln!(
             f,
             "record      {} entries: chain and aggregator's signatures hold; head {}",

@@ -51,7 +51,7 @@ fn try_run(out: &Path, change: impl FnOnce(&mut Scenario)) -> Result<Summary, Si
         out,
         trainer: TrainerKind::Reference,
         timings: BTreeMap::new(),
-        simulated: Some(outcome.round_millis),
+        round_millis: Some(outcome.round_millis),
     };
     finish(&task, &mut |_| ())
 }
@@ -118,6 +118,7 @@ fn the_federation_learns_with_privacy() {
     assert!(summary.learning_curve.len() >= 20);
     assert_eq!(summary.learning_curve.last().unwrap().test_auc, summary.test_auc);
     assert!(summary.bytes_up_per_parameter > 4.0);
+    assert!(summary.simulated);
 }
 
 #[test]
@@ -158,7 +159,8 @@ fn the_model_is_whole_and_everything_verifies() {
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(tensors.tensor("layers.0.weight").unwrap().shape(), [8, 7]);
     let verdict = verify(RESULTS.path(), None).unwrap().to_string();
-    for words in ["41 of 41 certified", "is that last state", "recomputed, epsilon"] {
+    for words in ["A SIMULATION", "41 of 41 certified", "is that last state", "recomputed, epsilon"]
+    {
         assert!(verdict.contains(words), "{words} in\n{verdict}");
     }
     let alone = verify(&RESULTS.path().join("run"), None).unwrap().to_string();

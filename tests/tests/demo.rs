@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tributary_model::export::read_described;
+use tributary_tests::Evidence;
 use tributary_tests::binaries::{self, Program};
 use tributary_tests::call::{call, call_within};
-use tributary_tests::Evidence;
 
 const ROUNDS: u64 = 40;
 const AGENCIES: [&str; 5] = ["ua", "b6", "ev", "dl", "aa"];
@@ -50,7 +50,8 @@ fn the_demo_shows_what_it_promises() {
     for (round, told) in evidence.rounds.iter().zip(summary["survivors"].as_array().unwrap()) {
         assert_eq!(serde_json::to_value(&round.survivors).unwrap(), *told, "round {}", round.round);
     }
-    let lost: BTreeSet<_> = AGENCIES.iter().filter(|a| !evidence.rounds_without(a).is_empty()).collect();
+    let lost: BTreeSet<_> =
+        AGENCIES.iter().filter(|a| !evidence.rounds_without(a).is_empty()).collect();
     assert_eq!(lost.len(), 1, "one node was killed: {lost:?}");
     let (_, parameters) = read_described(&out.join("model.safetensors")).unwrap();
     assert_eq!(parameters, evidence.state.parameters);

@@ -153,11 +153,17 @@ fn command_lines_are_found_and_taken_apart() {
 #[test]
 #[should_panic(expected = "has no --data-dri")]
 fn a_mistyped_option_is_noticed() {
-    check(command_lines("```\naggregator serve --data-dri X\n```").into_iter().map(|l| (String::new(), l)));
+    check(
+        command_lines("```\naggregator serve --data-dri X\n```")
+            .into_iter()
+            .map(|l| (String::new(), l)),
+    );
 }
 
 #[test]
 #[should_panic(expected = "aggregator enroll")]
 fn a_mistyped_command_is_noticed() {
-    check(command_lines("```\naggregator enroll token\n```").into_iter().map(|l| (String::new(), l)));
+    check(
+        command_lines("```\naggregator enroll token\n```").into_iter().map(|l| (String::new(), l)),
+    );
 }

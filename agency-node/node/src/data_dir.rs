@@ -167,3 +167,25 @@ fn source(row: &DatasetRow) -> (String, DatasetSource) {
     });
     (row.name.clone(), DatasetSource { declared_records: row.declared_records, load })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registered_file_is_read_whatever_its_cells_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "x,y\n1,0\nNaN,1\n3,maybe\n4\n").unwrap();
+        let row = DatasetRow {
+            name: "d".into(),
+            path: path.to_str().unwrap().into(),
+            declared_records: 10,
+        };
+        let (_, source) = source(&row);
+        let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();
+        assert_eq!((source.load)(&spec.data).unwrap().len(), 2);
+        std::fs::remove_file(&path).unwrap();
+        assert!((source.load)(&spec.data).is_err());
+    }
+}

@@ -8,6 +8,8 @@ pub mod commands;
 pub mod config;
 pub mod data_dir;
 pub mod engine;
+#[cfg(test)]
+mod fixtures;
 pub mod lock;
 pub mod policy;
 pub mod serve;

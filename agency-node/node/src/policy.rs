@@ -158,9 +158,8 @@ impl Policy {
             let text = format!("delta {:e}, at most {:e}", spec.privacy.delta, self.max_delta);
             return refuse(RefusalCode::PolicyDelta, text);
         }
-        let epsilon = plan
-            .epsilon()
-            .map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
+        let epsilon =
+            plan.epsilon().map_err(|e| Refusal::new(RefusalCode::BadManifest, e.to_string()))?;
         match epsilon {
             Some(e) if e.epsilon > self.max_epsilon_per_job => {
                 let text = format!("{:.3}, at most {}", e.epsilon, self.max_epsilon_per_job);
@@ -184,6 +183,9 @@ mod tests {
         let extra = format!("{EXAMPLE}\nmax_epsilon = 3\n");
         assert!(Policy::parse(&extra).unwrap_err().contains("max_epsilon"));
         assert!(Policy::parse("").is_err());
+        let silent = EXAMPLE.replace("max_parameters = 100_000_000\n", "");
+        assert_ne!(silent, EXAMPLE);
+        assert_eq!(Policy::parse(&silent).unwrap().max_parameters, 100_000_000);
     }
 
     #[test]

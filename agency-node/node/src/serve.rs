@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
-use tributary_transport::{Backoff, ClientOptions};
+use tributary_transport::{Backoff, ClientOptions, TransportError};
 
 use crate::book::Book;
 use crate::config::{Config, TrainerKind};
@@ -19,6 +19,7 @@ use crate::storage::Storage;
 /// When the node cannot start, or its state cannot be made durable any more.
 pub async fn serve(dir: &DataDir, trainer: Option<TrainerKind>) -> anyhow::Result<()> {
     tributary_transport::install_provider();
+    let _lock = dir.lock("serve")?;
     let config = dir.config()?;
     init_logs(config.log_json);
     let storage = dir.storage().await?;
@@ -46,7 +47,15 @@ async fn engine(
     let book = Book::replay(&storage.book().await?)?;
     let mut engine = Engine::new(setup, book);
     if let Some(stored) = storage.open_job().await? {
-        engine.resume(&stored)?;
+        if let Err(error) = engine.resume(&stored) {
+            // Going down would take the agency out of the federation and tell nobody why.
+            tracing::error!(
+                "{error}. The node runs without it and refuses jobs until then: put right what is \
+                 named above and start the node again, or end the job here for good with \
+                 `agency-node job abandon --data-dir {}`",
+                dir.path().display()
+            );
+        }
         if let Some(job) = engine.job() {
             let round = job.state().completed;
             tracing::info!(job = %job.manifest().spec.name, round, "job goes on after a restart");
@@ -71,7 +80,7 @@ async fn keep_session(
     loop {
         let started = std::time::Instant::now();
         let connected = tokio::select! {
-            _ = stop.changed() => return Ok(()),
+            () = session::stopped(stop) => return Ok(()),
             connected = tributary_transport::connect(&config.aggregator, &credentials, &options) => {
                 connected
             }
@@ -80,7 +89,9 @@ async fn keep_session(
             Ok(channel) => session::run(channel, engine, storage, heartbeat, stop).await?,
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
-            Err(error) => bail!("{error}"),
+            Err(error) if is_own(&error) => bail!("{error}"),
+            // The other side's to mend, and it may do so at any time.
+            Err(error) => Ended::Refused(error.to_string()),
         };
         // A session that held for a while shows that the way is good.
         if started.elapsed() > longest {
@@ -94,15 +105,27 @@ async fn keep_session(
                 wait
             }
             Ended::Refused(reason) => {
-                tracing::error!(%reason, retry_in = ?longest, "the aggregator refuses this node");
+                tracing::error!(%reason, retry_in = ?longest, "no session until somebody acts");
                 longest
             }
         };
         tokio::select! {
-            _ = stop.changed() => return Ok(()),
+            () = session::stopped(stop) => return Ok(()),
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Whether the fault lies in this node's own files, so that waiting cannot help.
+fn is_own(error: &TransportError) -> bool {
+    matches!(
+        error,
+        TransportError::Endpoint { .. }
+            | TransportError::Credentials(_)
+            | TransportError::OwnCertificateExpired { .. }
+            | TransportError::OwnCertificateForeign { .. }
+            | TransportError::OwnCertificateNotAnAgency { .. }
+    )
 }
 
 fn stop_signal() -> anyhow::Result<tokio::sync::watch::Receiver<bool>> {
@@ -132,5 +155,32 @@ fn init_logs(json: bool) {
     let done = if json { builder.json().try_init() } else { builder.try_init() };
     if let Err(error) = done {
         eprintln!("note: logging was set up before: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_this_node_itself_must_mend_ends_the_daemon() {
+        let endpoint = || "a:1".to_owned();
+        for error in [
+            TransportError::Endpoint { endpoint: endpoint(), problem: "no port" },
+            TransportError::OwnCertificateExpired { endpoint: endpoint(), not_after: None },
+            TransportError::OwnCertificateForeign { endpoint: endpoint() },
+            TransportError::OwnCertificateNotAnAgency { endpoint: endpoint() },
+        ] {
+            assert!(is_own(&error) && !error.is_transient(), "{error}");
+        }
+        for error in [
+            TransportError::NameMismatch { endpoint: endpoint(), problem: String::new() },
+            TransportError::ForeignServer { endpoint: endpoint() },
+            TransportError::ServerCertificateExpired { endpoint: endpoint(), not_after: None },
+            TransportError::Revoked { endpoint: endpoint() },
+            TransportError::Handshake { endpoint: endpoint(), problem: String::new() },
+        ] {
+            assert!(!is_own(&error) && !error.is_transient(), "{error}");
+        }
     }
 }

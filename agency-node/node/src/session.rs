@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tributary_transport::federation_client;
@@ -36,25 +36,29 @@ pub async fn run(
     engine: &mut Engine,
     storage: &Storage,
     heartbeat: Duration,
-    stop: &mut tokio::sync::watch::Receiver<bool>,
+    stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<Ended> {
     let mut client = federation_client(channel);
     let (to_server, outgoing) = mpsc::channel::<NodeFrame>(64);
     let hello = engine.hello(env!("CARGO_PKG_VERSION"));
     to_server.send(hello.into()).await.context("sending the hello")?;
-    let mut incoming = match client.session(ReceiverStream::new(outgoing)).await {
+    let opened = tokio::select! {
+        () = stopped(stop) => return Ok(Ended::Stopped),
+        opened = client.session(ReceiverStream::new(outgoing)) => opened,
+    };
+    let mut incoming = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => return Ok(ended(&status)),
     };
     let mut beat = tokio::time::interval(heartbeat);
     loop {
         let frame = tokio::select! {
-            _ = stop.changed() => return Ok(Ended::Stopped),
+            () = stopped(stop) => return Ok(Ended::Stopped),
             _ = beat.tick() => {
-                if to_server.send(FromNode::Heartbeat.into()).await.is_err() {
-                    return Ok(Ended::Lost("the connection was closed".into()));
+                match send(&to_server, FromNode::Heartbeat, stop).await {
+                    None => continue,
+                    Some(ended) => return Ok(ended),
                 }
-                continue;
             }
             frame = incoming.message() => frame,
         };
@@ -74,10 +78,9 @@ pub async fn run(
             ToNode::Refused(refused) => Some(format!("{}: {}", refused.code, refused.text)),
             _ => None,
         };
-        let outputs =
-            tokio::task::block_in_place(|| engine.handle(&Now(timestamp()), frame));
-        if !carry_out(outputs, storage, &to_server).await? {
-            return Ok(Ended::Lost("the connection was closed".into()));
+        let outputs = tokio::task::block_in_place(|| engine.handle(&Now(timestamp()), frame));
+        if let Some(ended) = carry_out(outputs, storage, &to_server, stop).await? {
+            return Ok(ended);
         }
         if let Some(text) = refusal {
             return Ok(Ended::Refused(text));
@@ -85,24 +88,45 @@ pub async fn run(
     }
 }
 
-/// Carries outputs out in order; false when the connection is gone.
+/// Returns once this node was told to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means that the process ends, too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Carries outputs out in order; says how the session ended if it did meanwhile. What is to be
+/// made durable is so in any case: a charge that nobody gets to see is lost, never a charge short.
 async fn carry_out(
     outputs: Vec<Output>,
     storage: &Storage,
     to_server: &mpsc::Sender<NodeFrame>,
-) -> anyhow::Result<bool> {
-    let mut connected = true;
+    stop: &mut watch::Receiver<bool>,
+) -> anyhow::Result<Option<Ended>> {
+    let mut ended = None;
     for output in outputs {
         match output {
             Output::Persist(record) => storage.persist(&record).await?,
-            Output::Send(frame) if connected => {
-                connected = to_server.send(frame.into()).await.is_ok();
-            }
+            Output::Send(frame) if ended.is_none() => ended = send(to_server, frame, stop).await,
             Output::Send(_) => {}
             Output::Note(text) => tracing::info!("{text}"),
         }
     }
-    Ok(connected)
+    Ok(ended)
+}
+
+/// Sends a frame. An aggregator that does not read can hold this up, but not past a stop.
+async fn send(
+    to_server: &mpsc::Sender<NodeFrame>,
+    frame: FromNode,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Ended> {
+    tokio::select! {
+        () = stopped(stop) => Some(Ended::Stopped),
+        sent = to_server.send(frame.into()) => match sent {
+            Ok(()) => None,
+            Err(_) => Some(Ended::Lost("the connection was closed".into())),
+        }
+    }
 }
 
 fn ended(status: &tonic::Status) -> Ended {
@@ -123,4 +147,38 @@ pub fn timestamp() -> String {
         .ok()
         .and_then(|t| t.format(&time::format_description::well_known::Rfc3339).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Record;
+
+    #[tokio::test]
+    async fn a_stop_ends_a_send_that_blocks_and_what_follows_is_still_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).await.unwrap();
+        // One frame fits; nobody reads.
+        let (to_server, _unread) = mpsc::channel(1);
+        let (tell, mut stop) = watch::channel(false);
+        let accepted = Record::Accepted { entry: None, job: "j".into(), manifest: "{}".into() };
+        let outputs = vec![
+            Output::Send(FromNode::Heartbeat),
+            Output::Send(FromNode::Heartbeat),
+            Output::Persist(accepted),
+            Output::Send(FromNode::Heartbeat),
+        ];
+        let teller = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            tell.send(true).unwrap();
+            tell
+        });
+        let carried = carry_out(outputs, &storage, &to_server, &mut stop);
+        let ended = tokio::time::timeout(Duration::from_secs(5), carried).await.unwrap().unwrap();
+        assert_eq!(ended, Some(Ended::Stopped));
+        assert!(storage.open_job().await.unwrap().is_some());
+        // A stop is not forgotten by having been seen once.
+        let _tell = teller.await.unwrap();
+        stopped(&mut stop).await;
+    }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use tributary_ledger::Entry;
 
@@ -38,8 +39,10 @@ pub struct DatasetRow {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The database.
-    #[error("state database: {0}; nothing was sent that is not recorded. Free disk space or fix \
-             the permissions, then start the node again")]
+    #[error(
+        "state database: {0}; nothing was sent that is not recorded. Free disk space or fix \
+             the permissions, then start the node again"
+    )]
     Database(#[from] sqlx::Error),
     /// The schema is from a newer version or was tampered with.
     #[error("state database: {0}; was it written by a newer version?")]
@@ -257,11 +260,7 @@ mod tests {
     }
 
     fn accepted(sequence: u64, job: &str) -> Record {
-        Record::Accepted {
-            entry: Some(entry(sequence)),
-            job: job.into(),
-            manifest: "{}".into(),
-        }
+        Record::Accepted { entry: Some(entry(sequence)), job: job.into(), manifest: "{}".into() }
     }
 
     #[tokio::test]

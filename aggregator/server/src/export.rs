@@ -35,8 +35,11 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
     let Some(stored) = store.state(&job.id).await? else {
         bail!("job {} has no certified round yet", job.id);
     };
-    let state =
-        tributary_job::ModelState::decode(&stored.bytes, plan.layout.total(), plan.numeric_features)?;
+    let state = tributary_job::ModelState::decode(
+        &stored.bytes,
+        plan.layout.total(),
+        plan.numeric_features,
+    )?;
     let description = ModelDescription {
         job: Some(plan.job.to_string()),
         data: manifest.spec.data.clone(),

@@ -222,7 +222,9 @@ impl<S: Store> Hub<S> {
     /// Takes the oldest job that is not over.
     async fn next_job(&mut self) -> anyhow::Result<()> {
         let open = |j: &Job| matches!(j.state, JobState::Waiting | JobState::Training);
-        let Some(job) = self.store.jobs().await?.into_iter().find(open) else {
+        let jobs = self.store.jobs().await?.into_iter().filter(open);
+        // One that has begun goes first: jobs of the same second are in no order.
+        let Some(job) = jobs.min_by_key(|j| j.state != JobState::Training) else {
             self.gathering = None;
             return Ok(());
         };

@@ -147,8 +147,7 @@ fn aead(key: &ShareKey) -> Result<LessSafeKey, Fault> {
 }
 
 fn read_nonce(bytes: &[u8]) -> Result<Nonce, Fault> {
-    Nonce::try_assume_unique_for_key(bytes)
-        .map_err(|_| Fault::Crypto { what: "AES-256-GCM nonce" })
+    Nonce::try_assume_unique_for_key(bytes).map_err(|_| Fault::Crypto { what: "AES-256-GCM nonce" })
 }
 
 fn associated(ctx: &Digest, from: NodeIndex, to: NodeIndex) -> [u8; 36] {
@@ -195,8 +194,7 @@ mod tests {
         // ciphertexts must not cancel to the difference of the shares.
         let again = dealt[1].1.seal(&key, &ctx, from, to, &mut rng).unwrap();
         let (first, second) = (dealt[2].1.of_self.expose(), dealt[1].1.of_self.expose());
-        let leaked = (0..32)
-            .all(|i| sealed[NONCE + i] ^ again[NONCE + i] == first[i] ^ second[i]);
+        let leaked = (0..32).all(|i| sealed[NONCE + i] ^ again[NONCE + i] == first[i] ^ second[i]);
         assert!(!leaked);
         let mut altered = sealed;
         altered[40] ^= 1;

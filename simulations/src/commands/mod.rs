@@ -70,7 +70,7 @@ fn finish_run(args: &FinishArgs) -> Result<()> {
         out: &args.out,
         trainer: args.trainer,
         timings: timings.unwrap_or_default(),
-        simulated: None,
+        round_millis: None,
     };
     let spinner = progress::steps();
     let summary = finish(&task, &mut |step| spinner.set_message(step.to_owned()))?;

@@ -65,7 +65,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         out: &args.out,
         trainer: args.trainer,
         timings,
-        simulated: Some(outcome.round_millis),
+        round_millis: Some(outcome.round_millis),
     };
     let spinner = progress::steps();
     let summary = finish(&task, &mut |step| spinner.set_message(step.to_owned()))?;

@@ -25,7 +25,8 @@ impl Disk {
     pub fn persist(&mut self, record: Record) {
         match record {
             Record::Book(entry) => self.book.push(entry),
-            Record::Job { job, manifest } => {
+            Record::Accepted { entry, job, manifest } => {
+                self.book.extend(entry);
                 self.job = Some(Job { hash: job, manifest, epoch: None, state: None });
             }
             Record::Epoch { job, secret } => {
@@ -38,7 +39,8 @@ impl Disk {
                     stored.state = Some((state, certificate));
                 }
             }
-            Record::Ended { job, .. } => {
+            Record::Ended { entry, job, .. } => {
+                self.book.extend(entry);
                 if self.job_mut(&job).is_some() {
                     self.job = None;
                 }
@@ -77,16 +79,18 @@ mod tests {
             state: vec![bytes],
             certificate: vec![0],
         };
+        let ended =
+            |job: &str| Record::Ended { entry: None, job: job.into(), outcome: String::new() };
         disk.persist(state("a", 9));
         assert!(disk.job().is_none());
-        disk.persist(Record::Job { job: "a".into(), manifest: "{}".into() });
+        disk.persist(Record::Accepted { entry: None, job: "a".into(), manifest: "{}".into() });
         disk.persist(state("a", 1));
         disk.persist(state("b", 2));
         let stored = disk.job().unwrap();
         assert_eq!((stored.manifest.as_str(), stored.state), ("{}", Some((vec![1], vec![0]))));
-        disk.persist(Record::Ended { job: "b".into(), outcome: String::new() });
+        disk.persist(ended("b"));
         assert!(disk.job().is_some());
-        disk.persist(Record::Ended { job: "a".into(), outcome: String::new() });
+        disk.persist(ended("a"));
         assert!(disk.job().is_none());
     }
 }

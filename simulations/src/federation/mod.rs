@@ -22,7 +22,7 @@ use tributary_wire::session::FromNode;
 
 use crate::data::DataDir;
 use crate::error::SimulationError;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, simulated_nonce};
 use crate::scenario::Fault;
 use crate::trainers::TrainerKind;
 use clock::VirtualClock;
@@ -284,7 +284,7 @@ fn manifest(
         let index = agencies.iter().position(|a| a == name)?;
         keys.get(index).map(|key| key.verifying_key().to_string())
     };
-    let nonce = hex::encode(derive(setup.seed, "nonce", &setup.job.name, 0));
+    let nonce = simulated_nonce(&derive(setup.seed, "nonce", &setup.job.name, 0));
     let manifest = gathering.manifest(key_of, aggregator.verifying_key().to_string(), nonce);
     manifest.ok_or_else(|| {
         let missing = gathering.missing().join(", ");

@@ -181,6 +181,7 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
         min_survivors: plan.roster.thresholds.u_min,
         min_colluders: 0,
         max_rounds: plan.rounds,
+        max_parameters: plan.layout.total() as u64,
     }
 }
 

@@ -47,9 +47,9 @@ pub struct Finish<'a> {
     pub trainer: TrainerKind,
     /// Seconds by phase of what came before.
     pub timings: BTreeMap<String, f64>,
-    /// Wall-clock durations of the rounds of a simulation, whose record has virtual ones; absent
+    /// Wall-clock milliseconds of the rounds of a simulation, whose record has virtual ones; absent
     /// for a run of real processes.
-    pub simulated: Option<Vec<f64>>,
+    pub round_millis: Option<Vec<f64>>,
 }
 
 /// Reads `{"phase": seconds}`; a `total` in it is left out, it is computed anew.

@@ -8,6 +8,7 @@ use super::{Finish, defined};
 use crate::baselines::Baselines;
 use crate::charges::{Charges, epsilon_by_round};
 use crate::error::SimulationError;
+use crate::evidence::is_simulated;
 use crate::replay::Replay;
 use crate::statement;
 use crate::summary::{AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary};
@@ -80,11 +81,11 @@ pub(super) fn summarise(
         clip_norm: spec.privacy.clip_norm,
         parameters: plan.layout.total() as u64,
         bytes_up_per_parameter: bytes_up_per_parameter(replayed),
-        round_millis: RoundMillis::of(task.simulated.clone().unwrap_or(millis)),
+        round_millis: RoundMillis::of(task.round_millis.clone().unwrap_or(millis)),
         trainer: task.trainer.name().into(),
         seconds: task.timings.clone(),
         record_head: RecordHead { length: record.head.length, hash: record.head.hash.clone() },
-        simulated: task.simulated.is_some(),
+        simulated: is_simulated(manifest),
         software_version: env!("CARGO_PKG_VERSION").into(),
     })
 }

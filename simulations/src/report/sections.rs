@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::summary::Summary;
 
 const SIMULATED: &str = "<p class=\"banner\"><b>A simulation.</b> All agencies ran in one process \
-    with the code that real nodes run. Everything random follows from a known seed, so that the run \
+    with the code that real nodes run. Sampling and noise follow from a known seed, so that the run \
     can be repeated exactly: its noise protects nobody. The figures on privacy are those that a \
     real run of the same job has.</p>";
 

@@ -13,7 +13,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         &["tributary-secagg", "tributary-ledger", "tributary-dp"],
         "node, aggregator, simulator and auditor derive one plan: it may rest on nothing of theirs",
     ),
-    ("tributary-model", &["tributary-job"], "a released model is read where nothing else is installed"),
+    (
+        "tributary-model",
+        &["tributary-job"],
+        "a released model is read where nothing else is installed",
+    ),
     (
         "tributary-transport",
         &["tributary-wire", "tributary-secagg"],
@@ -72,7 +76,13 @@ const SOLE: &[(&str, &[&str], &str)] = &[
 /// A crate must not be built with these outside crates, not even through others.
 const FREE_OF: &[(&[&str], &[&str], &str)] = &[
     (
-        &["tributary-secagg", "tributary-ledger", "tributary-dp", "tributary-job", "tributary-round"],
+        &[
+            "tributary-secagg",
+            "tributary-ledger",
+            "tributary-dp",
+            "tributary-job",
+            "tributary-round",
+        ],
         &["tokio", "sqlx", "tonic", "hyper", "rustls"],
         "it is free of IO: events in, effects out",
     ),
@@ -124,7 +134,10 @@ fn broken(declared: &Edges, resolved: &Edges) -> Vec<String> {
         for user in *users {
             let reached = reach(resolved, user);
             for used in forbidden.iter().filter(|f| reached.contains_key(**f)) {
-                found.push(format!("{user} must do without {used} ({}): {why}", way(&reached, used)));
+                found.push(format!(
+                    "{user} must do without {used} ({}): {why}",
+                    way(&reached, used)
+                ));
             }
         }
     }
@@ -172,7 +185,12 @@ fn a_broken_rule_is_noticed() {
         ("tributary-secagg", "tributary-dp", false, "must not use tributary-dp"),
         ("tributary-node", "tributary-store", false, "must not use tributary-store"),
         // Through another crate, which by itself could not know.
-        ("tributary-transport", "tributary-round", false, "-> tributary-transport -> tributary-round"),
+        (
+            "tributary-transport",
+            "tributary-round",
+            false,
+            "-> tributary-transport -> tributary-round",
+        ),
         ("tributary-training", "tributary-store", false, "only simulations and tests may"),
         ("tributary-server", "tch", false, "only tributary-torch may name tch"),
         ("tributary-job", "tokio", true, "tributary-round -> tributary-job -> tokio"),

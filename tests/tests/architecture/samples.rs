@@ -20,7 +20,8 @@ fn read(path: &str) -> String {
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = tributary_tests::root().join(folder);
     let entries = fs::read_dir(&folder).unwrap().flatten().map(|e| e.path());
-    let mut found: Vec<_> = entries.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect();
+    let mut found: Vec<_> =
+        entries.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect();
     found.sort();
     assert!(!found.is_empty(), "{} is empty", folder.display());
     found

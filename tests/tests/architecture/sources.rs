@@ -31,7 +31,8 @@ fn problems(text: &str) -> Vec<String> {
         found.push(format!("{lines} lines: more than {MAX_LINES} are too many ideas for one file"));
     }
     if !text.starts_with("//!") {
-        found.push("does not begin with a module documentation (`//!`) that says what it is".into());
+        found
+            .push("does not begin with a module documentation (`//!`) that says what it is".into());
     }
     found
 }

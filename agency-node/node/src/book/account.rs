@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_job::Operation;
 
+use super::BookError;
 use super::entry::ChargeEntry;
 use super::limits::{BudgetLimit, BudgetStatus};
-use super::BookError;
 
 /// One dataset's account, in Renyi divergence at its order.
 #[derive(Debug, Clone)]
@@ -125,8 +125,7 @@ impl DatasetBook {
                 Operation::Statistics => &mut left.statistics,
                 Operation::Training => &mut left.training,
             };
-            *left =
-                left.checked_sub(1).ok_or_else(|| BookError::NotReserved(job.clone()))?;
+            *left = left.checked_sub(1).ok_or_else(|| BookError::NotReserved(job.clone()))?;
         }
         open.attempts.insert((charge.round, charge.attempt));
         open.charged = after;

@@ -43,10 +43,10 @@ pub struct BudgetStatus {
 }
 
 impl BudgetLimit {
-    /// Terms for an epsilon and delta; `None` if delta is below [`MIN_DELTA`] or no order leaves
-    /// anything to spend.
+    /// Terms for an epsilon and delta; `None` if delta is below [`MIN_DELTA`] or not below 1, or no
+    /// order leaves anything to spend.
     pub fn new(epsilon: f64, delta: f64) -> Option<Self> {
-        if delta.is_nan() || delta < MIN_DELTA {
+        if !(MIN_DELTA..1.0).contains(&delta) {
             return None;
         }
         let order = order_for(epsilon, spendable(delta))?;
@@ -94,7 +94,8 @@ pub fn order_for(epsilon: f64, delta: f64) -> Option<u32> {
         return None;
     }
     let room = |a: u32| (epsilon - conversion(a, delta)) / f64::from(a);
-    let best = tributary_dp::orders().iter().copied().max_by(|a, b| room(*a).total_cmp(&room(*b)))?;
+    let best =
+        tributary_dp::orders().iter().copied().max_by(|a, b| room(*a).total_cmp(&room(*b)))?;
     (room(best) > 0.0).then_some(best)
 }
 

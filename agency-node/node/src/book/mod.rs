@@ -319,6 +319,5 @@ impl JobCost {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

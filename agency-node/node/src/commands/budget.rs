@@ -57,11 +57,8 @@ impl Budget {
 
 fn show(book: &Book, json: bool) -> anyhow::Result<()> {
     if json {
-        let all: std::collections::BTreeMap<_, _> = book
-            .datasets()
-            .keys()
-            .filter_map(|name| Some((name, book.status(name)?)))
-            .collect();
+        let all: std::collections::BTreeMap<_, _> =
+            book.datasets().keys().filter_map(|name| Some((name, book.status(name)?))).collect();
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(());
     }

@@ -65,8 +65,10 @@ impl Enrol {
         println!("compare with the central team, by another way than this connection:");
         println!("  this agency's signing key    {}", identity.verifying_key().fingerprint());
         println!("  the aggregator's signing key {}", pinned.fingerprint());
-        println!("next: write {} (see `agency-node policy example`)",
-            dir.path().join(&config.policy).display());
+        println!(
+            "next: write {} (see `agency-node policy example`)",
+            dir.path().join(&config.policy).display()
+        );
         Ok(())
     }
 

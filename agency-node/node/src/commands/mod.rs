@@ -3,6 +3,7 @@
 mod budget;
 mod dataset;
 mod enrol;
+mod job;
 mod status;
 
 use std::path::PathBuf;
@@ -15,12 +16,16 @@ use crate::data_dir::DataDir;
 /// The agency's side of a Tributary federation: trains beside the data, adds differential-privacy
 /// noise, and sends only masked sums. Connects outwards; needs no inbound port.
 #[derive(Debug, Parser)]
-#[command(name = "agency-node", version, after_help = "\
+#[command(
+    name = "agency-node",
+    version,
+    after_help = "\
 First steps:
   agency-node enrol --data-dir /var/lib/tributary --aggregator https://HOST:7443 --token-file TOKEN
   agency-node policy example > /var/lib/tributary/policy.toml     (then edit it: it decides)
   agency-node dataset add --data-dir /var/lib/tributary --name flights --path flights.csv
-  agency-node serve --data-dir /var/lib/tributary")]
+  agency-node serve --data-dir /var/lib/tributary"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +45,9 @@ enum Command {
     /// Register and list the datasets that jobs may ask for.
     #[command(subcommand)]
     Dataset(dataset::Dataset),
+    /// Look at the job in progress, or end it here.
+    #[command(subcommand)]
+    Job(job::Job),
     /// Run the daemon until SIGTERM or Ctrl-C.
     Serve {
         #[command(flatten)]
@@ -88,6 +96,7 @@ impl Cli {
         match self.command {
             Command::Enrol(enrol) => enrol.run().await,
             Command::Dataset(dataset) => dataset.run().await,
+            Command::Job(job) => job.run().await,
             Command::Serve { dir, trainer } => {
                 crate::serve::serve(&DataDir::open(&dir.data_dir)?, trainer).await
             }

@@ -81,12 +81,8 @@ impl ActiveJob {
             out.push(Output::Note(text));
             return Ok(());
         }
-        let (hello, message) = NodeEpochHello::open(
-            self.roster(),
-            self.me(),
-            setup.identity.clone(),
-            start.epoch,
-        )?;
+        let (hello, message) =
+            NodeEpochHello::open(self.roster(), self.me(), setup.identity.clone(), start.epoch)?;
         let stage = Stage::Hello(Box::new(hello));
         let (epoch, context) = (start.epoch, start.context);
         self.keys.pending = Some(Pending { epoch, context, stage });

@@ -68,12 +68,11 @@ impl ActiveJob {
             Refusal::new(RefusalCode::SchemaMismatch, "the dataset does not fit the job's schema")
         })?;
         // A tensor library's own words may name anything on this machine.
-        let trainer =
-            (setup.trainers)(&spec.model, spec.data.input_width()).map_err(|text| {
-                tracing::error!("no trainer for this model: {text}");
-                let text = "this node has no trainer for the model";
-                Refusal::new(RefusalCode::Unsupported, text)
-            })?;
+        let trainer = (setup.trainers)(&spec.model, spec.data.input_width()).map_err(|text| {
+            tracing::error!("no trainer for this model: {text}");
+            let text = "this node has no trainer for the model";
+            Refusal::new(RefusalCode::Unsupported, text)
+        })?;
         let noise = Noise {
             statistics: plan.statistics.as_ref().map(sampler).transpose()?.flatten(),
             training: sampler(&plan.training)?,
@@ -121,7 +120,8 @@ impl ActiveJob {
         let total = self.plan.layout.total();
         let state = ModelState::decode(state, total, self.plan.numeric_features)
             .map_err(|e| e.to_string())?;
-        let certificate = ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
+        let certificate =
+            ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
         certificate.verify(&self.plan.roster).map_err(|e| e.to_string())?;
         if certificate.state_hash != state.hash(&self.plan.job) {
             return Err("the certificate is for another state".into());

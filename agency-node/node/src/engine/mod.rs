@@ -56,12 +56,17 @@ pub struct Setup {
 /// Makes a trainer for a model over so many inputs.
 pub type TrainerFactory = Box<dyn Fn(&ModelSpec, usize) -> Result<Box<dyn Trainer>, String> + Send>;
 
+/// Reads a dataset's rows as a job wants them.
+pub type DatasetLoader = Box<dyn Fn(&DataSpec) -> Result<Dataset, String> + Send>;
+
 /// A registered dataset.
 pub struct DatasetSource {
     /// The public constant N_i.
     pub declared_records: u64,
-    /// Reads the rows as a job wants them. The error text stays at the agency.
-    pub load: Box<dyn Fn(&DataSpec) -> Result<Dataset, String> + Send>,
+    /// Reads the rows as a job wants them. What it answers decides what the aggregator is told, so
+    /// it must not fail over a cell ([`Dataset::load_tolerant`]). The error text stays at the
+    /// agency.
+    pub load: DatasetLoader,
 }
 
 /// The engine.
@@ -263,8 +268,13 @@ impl Engine {
     }
 
     fn ended(&mut self, now: &Now, end: &session::JobEnd, out: &mut Vec<Output>) {
-        let Some(job) = self.job.as_ref().filter(|j| j.hash() == end.job) else { return };
-        let hex = job.hex();
+        let name = match &self.job {
+            Some(job) if job.hash() == end.job => job.manifest().spec.name.clone(),
+            // Also one that could not be gone on with: its end sets this node free again.
+            _ if self.stuck == Some(end.job) => "that could not be resumed".to_owned(),
+            _ => return,
+        };
+        let hex = hex::encode(end.job);
         let entry = match self.book.close(&hex, &now.0, &self.setup.identity) {
             Ok(entry) => entry,
             Err(error) => {
@@ -273,9 +283,10 @@ impl Engine {
             }
         };
         let outcome = format!("{}: {}", end.outcome, end.text);
-        out.push(Output::Note(format!("job {} is over: {outcome}", job.manifest().spec.name)));
+        out.push(Output::Note(format!("job {name} is over: {outcome}")));
         out.push(Output::Persist(Record::Ended { entry, job: hex, outcome }));
         self.job = None;
+        self.stuck = None;
     }
 
     fn with_job(

@@ -18,9 +18,10 @@ pub const OFFER_LABEL: &str = "tributary/offer/v1";
 
 impl Engine {
     pub(super) fn offered(&mut self, now: &Now, offer: &JobOffer, out: &mut Vec<Output>) {
-        let (hash, manifest, plan) = match self.read_offer(offer) {
+        let hash = tributary_secagg::hash(JOB_LABEL, &[&offer.manifest]).0;
+        let (manifest, plan) = match self.read_offer(offer) {
             Ok(read) => read,
-            Err((hash, refusal)) => return refuse(hash, &refusal, out),
+            Err(refusal) => return refuse(hash, &refusal, out),
         };
         if let Some(job) = &self.job {
             if job.hash() == hash {
@@ -66,24 +67,20 @@ impl Engine {
         Ok(())
     }
 
-    fn read_offer(
-        &self,
-        offer: &JobOffer,
-    ) -> Result<([u8; 32], Manifest, Plan), ([u8; 32], Refusal)> {
-        let digest = tributary_secagg::hash(JOB_LABEL, &[&offer.manifest]);
-        let refusal = |code, text: String| (digest.0, Refusal::new(code, text));
+    fn read_offer(&self, offer: &JobOffer) -> Result<(Manifest, Plan), Refusal> {
         let signed = tributary_secagg::hash(OFFER_LABEL, &[&offer.manifest]);
         self.setup.aggregator.verify(&signed.0, &offer.signature).map_err(|_| {
-            refusal(RefusalCode::BadSignature, "not signed by the pinned aggregator key".into())
+            let text = "not signed by the pinned aggregator key";
+            Refusal::new(RefusalCode::BadSignature, text)
         })?;
-        let bad = |text: String| refusal(RefusalCode::BadManifest, text);
+        let bad = |text: String| Refusal::new(RefusalCode::BadManifest, text);
         let text = std::str::from_utf8(&offer.manifest).map_err(|e| bad(e.to_string()))?;
         let manifest = Manifest::from_canonical(text).map_err(|e| bad(e.to_string()))?;
         let plan = Plan::derive(&manifest).map_err(|e| bad(e.to_string()))?;
         if plan.roster.aggregator != self.setup.aggregator {
             return Err(bad("names another aggregator key than the pinned one".into()));
         }
-        Ok((digest.0, manifest, plan))
+        Ok((manifest, plan))
     }
 
     fn take_up(

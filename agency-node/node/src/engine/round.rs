@@ -138,8 +138,7 @@ impl ActiveJob {
             return;
         }
         let outputs = running.machine.handle(message).map_err(GiveUp::from);
-        let done =
-            outputs.and_then(|outputs| self.carry_out(now, setup, book, outputs, out));
+        let done = outputs.and_then(|outputs| self.carry_out(now, setup, book, outputs, out));
         if let Err(GiveUp(code, text)) = done {
             self.report(code, &text, out);
         }
@@ -179,11 +178,7 @@ impl ActiveJob {
         Ok(())
     }
 
-    fn train(
-        &mut self,
-        setup: &Setup,
-        out: &mut Vec<Output>,
-    ) -> Result<Vec<NodeOutput>, GiveUp> {
+    fn train(&mut self, setup: &Setup, out: &mut Vec<Output>) -> Result<Vec<NodeOutput>, GiveUp> {
         let failed = |text: String| GiveUp(ReportCode::TrainingFailed, text);
         let mut rng = (setup.randomness)().map_err(failed)?;
         let Some(running) = &mut self.running else { return Ok(Vec::new()) };
@@ -202,7 +197,8 @@ impl ActiveJob {
         )
         .map_err(failed)?;
         if made.non_finite > 0 {
-            let text = format!("{} records had no finite gradient and count as zero", made.non_finite);
+            let text =
+                format!("{} records had no finite gradient and count as zero", made.non_finite);
             out.push(Output::Note(text));
         }
         Ok(running.machine.provide_vector(made.lanes, &mut rng)?)
@@ -236,14 +232,13 @@ impl ActiveJob {
             payload: payload.to_string(),
         };
         // Also without a cost: the book is where this node sees what it has uploaded.
-        let entry =
-            book.charge(&dataset, charge, cost, &now.0, &setup.identity).map_err(|e| {
-                let code = match e {
-                    BookError::AlreadyCharged { .. } => ReportCode::AttemptSpent,
-                    _ => ReportCode::BudgetSpent,
-                };
-                GiveUp(code, e.to_string())
-            })?;
+        let entry = book.charge(&dataset, charge, cost, &now.0, &setup.identity).map_err(|e| {
+            let code = match e {
+                BookError::AlreadyCharged { .. } => ReportCode::AttemptSpent,
+                _ => ReportCode::BudgetSpent,
+            };
+            GiveUp(code, e.to_string())
+        })?;
         out.push(Output::Persist(Record::Book(entry)));
         Ok(running.machine.release_upload()?)
     }

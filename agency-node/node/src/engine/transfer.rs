@@ -15,11 +15,17 @@ pub(super) struct Transfer {
     certificate: Vec<u8>,
 }
 
+/// A state that has arrived and is adopted.
+struct Arrived {
+    state: Vec<u8>,
+    certificate: Vec<u8>,
+}
+
 impl ActiveJob {
     pub(super) fn state_chunk(&mut self, chunk: &StateChunk, out: &mut Vec<Output>) {
         match self.take_chunk(chunk) {
             Ok(None) => {}
-            Ok(Some((state, certificate))) => {
+            Ok(Some(Arrived { state, certificate })) => {
                 let round = self.state.completed;
                 out.push(Output::Note(format!("caught up with the job at round {round}")));
                 out.push(Output::Persist(Record::State { job: self.hex(), state, certificate }));
@@ -33,13 +39,14 @@ impl ActiveJob {
 
     /// The certificate comes first and is checked before a byte is kept; the sizes follow from the
     /// plan, so a stream of pieces cannot fill the memory.
-    fn take_chunk(&mut self, chunk: &StateChunk) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+    fn take_chunk(&mut self, chunk: &StateChunk) -> Result<Option<Arrived>, String> {
         let floats = self.plan().layout.total() * 2 + self.plan().numeric_features * 2;
         let expected = 20 + floats * 4;
         if let Some(certificate) = &chunk.certificate {
             let qc = ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
             qc.verify(&self.plan().roster).map_err(|e| e.to_string())?;
-            if chunk.index != 0 || chunk.count as usize != expected.div_ceil(MAX_STATE_CHUNK_BYTES) {
+            if chunk.index != 0 || chunk.count as usize != expected.div_ceil(MAX_STATE_CHUNK_BYTES)
+            {
                 return Err(format!("{} pieces for a state of {expected} bytes", chunk.count));
             }
             let (count, certificate) = (chunk.count, certificate.clone());
@@ -59,6 +66,6 @@ impl ActiveJob {
         let Some(done) = self.transfer.take() else { return Ok(None) };
         self.abandon_round();
         self.adopt(&done.bytes, &done.certificate)?;
-        Ok(Some((done.bytes, done.certificate)))
+        Ok(Some(Arrived { state: done.bytes, certificate: done.certificate }))
     }
 }

@@ -4,8 +4,8 @@
 //! derived from records that is ever sent, and only masked.
 
 use tributary_dp::{DiscreteGaussian, SecretRng};
-use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
+use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_training::{Batch, Dataset, MICROBATCH, Rows, Trainer};
 
 /// Rows whose features are in memory at a time: a whole number of microbatches.

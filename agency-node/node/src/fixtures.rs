@@ -1,0 +1,334 @@
+//! What several tests of this crate need: an enrolled data directory, and a small federation of
+//! engines with the aggregator's state machines, all in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tributary_dp::SecretRng;
+use tributary_job::manifest::MANIFEST_VERSION;
+use tributary_job::spec::PrivacyMode;
+use tributary_job::{JobSpec, Manifest, Plan, RosterEntry};
+use tributary_ledger::Entry;
+use tributary_secagg::{
+    Digest, EpochStart, Identity, Limits, NodeIndex, NodeMessage, NodeSet, RoundView, ServerEpoch,
+    ServerMessage, ServerOutput, ServerRound,
+};
+use tributary_training::{Dataset, ReferenceTrainer};
+use tributary_wire::session::{FromNode, JobAnswer, JobOffer, ReportCode, Secagg, ToNode};
+
+use crate::book::{Book, BudgetLimit};
+use crate::data_dir::DataDir;
+use crate::engine::{DatasetSource, Engine, Now, OFFER_LABEL, Output, Record, Setup, StoredJob};
+use crate::policy::Policy;
+
+/// A job over `x` and `y` of dataset `d` for five agencies.
+pub(crate) const JOB: &str = r#"
+name = "toy"
+description = "A small job for tests."
+agencies = ["a", "b", "c", "d", "e"]
+dataset = "d"
+
+[data]
+label = { column = "y", positive = "1", negative = "0" }
+features = [{ kind = "numeric", column = "x", min = 0.0, max = 10.0 }]
+
+[model]
+family = "mlp"
+hidden = []
+
+[training]
+rounds = 3
+learning_rate = 0.5
+
+[privacy]
+mode = "record"
+noise_multiplier = 4.0
+delta = 1e-6
+clip_norm = 1.0
+sampling_rate = 0.5
+
+[secure_aggregation]
+min_survivors = 4
+"#;
+
+/// The same job without differential privacy.
+pub(crate) fn job_without_noise() -> String {
+    let text = JOB.replace("mode = \"record\"\nnoise_multiplier = 4.0", "mode = \"none\"");
+    assert_ne!(text, JOB);
+    text
+}
+
+/// A table that fits the job.
+pub(crate) const TABLE: &str = "x,y\n1,0\n2,1\n3,0\n9,1\n";
+
+/// A data directory as enrolment leaves it, without certificates.
+pub(crate) fn enrolled() -> (tempfile::TempDir, DataDir) {
+    let root = tempfile::tempdir().unwrap();
+    let dir = DataDir::create(&root.path().join("node")).unwrap();
+    dir.save_identity(&Identity::generate().unwrap()).unwrap();
+    let key = identity(99).verifying_key();
+    let config = format!(
+        "aggregator = \"https://127.0.0.1:1\"\nagency = \"a\"\naggregator_key = \"{key}\"\n\
+         trainer = \"reference\"\n"
+    );
+    std::fs::write(dir.config_file(), config).unwrap();
+    (root, dir)
+}
+
+fn identity(number: u8) -> Arc<Identity> {
+    Arc::new(Identity::from_seed(&[number; 32]).unwrap())
+}
+
+/// A policy that allows the jobs above.
+pub(crate) fn policy() -> Policy {
+    Policy {
+        datasets: vec!["d".into()],
+        modes: vec![PrivacyMode::Record, PrivacyMode::None],
+        model_families: vec!["mlp".into()],
+        max_epsilon_per_job: 1000.0,
+        max_delta: 1e-5,
+        min_survivors: 3,
+        min_colluders: 0,
+        max_rounds: 100,
+        max_parameters: 1000,
+    }
+}
+
+/// Five agencies' engines, and what they made durable, sent back and noted.
+pub(crate) struct Federation {
+    pub(crate) aggregator: Arc<Identity>,
+    pub(crate) manifest: Manifest,
+    pub(crate) plan: Plan,
+    pub(crate) engines: Vec<Engine>,
+    /// Per agency, in order.
+    pub(crate) persisted: Vec<Vec<Record>>,
+    /// Reports of the agencies, in order.
+    pub(crate) reports: Vec<(usize, ReportCode)>,
+    /// Notes of the agencies, in order.
+    pub(crate) notes: Vec<String>,
+    tables: Vec<String>,
+    limits: Limits,
+}
+
+impl Federation {
+    /// A federation for a job, every agency with the same table.
+    pub(crate) fn new(job: &str) -> Self {
+        Self::with_tables(job, vec![TABLE.to_owned(); 5])
+    }
+
+    /// A federation for a job, with a table per agency.
+    pub(crate) fn with_tables(job: &str, tables: Vec<String>) -> Self {
+        let spec = JobSpec::from_toml(job).unwrap();
+        let aggregator = identity(99);
+        let entry = |(i, agency): (usize, &String)| RosterEntry {
+            agency: agency.clone(),
+            signing_key: identity(i as u8 + 1).verifying_key().to_string(),
+            declared_records: 10,
+        };
+        let roster = spec.agencies.iter().enumerate().map(entry).collect();
+        let manifest = Manifest {
+            version: MANIFEST_VERSION,
+            spec,
+            roster,
+            aggregator_key: aggregator.verifying_key().to_string(),
+            nonce: "00".into(),
+        };
+        let plan = Plan::derive(&manifest).unwrap();
+        let mut new = Self {
+            aggregator,
+            plan,
+            engines: Vec::new(),
+            persisted: Vec::new(),
+            reports: Vec::new(),
+            notes: Vec::new(),
+            limits: Limits::for_members(5),
+            manifest,
+            tables,
+        };
+        for i in 0..5 {
+            let mut book = Book::replay(&[]).unwrap();
+            let limit = BudgetLimit::new(50.0, 1e-6).unwrap();
+            let entry = book.register("d", limit, &now().0, &identity(i as u8 + 1)).unwrap();
+            new.persisted.push(vec![Record::Book(entry)]);
+            let engine = Engine::new(new.setup(i), book);
+            new.engines.push(engine);
+        }
+        new
+    }
+
+    /// What agency `i` is made of.
+    pub(crate) fn setup(&self, i: usize) -> Setup {
+        let table = self.tables[i].clone();
+        let source = DatasetSource {
+            declared_records: 10,
+            load: Box::new(move |spec| {
+                let read = Dataset::read_tolerant(table.as_bytes(), spec);
+                read.map(|(data, _)| data).map_err(|e| e.to_string())
+            }),
+        };
+        Setup {
+            agency: self.manifest.spec.agencies[i].clone(),
+            identity: identity(i as u8 + 1),
+            aggregator: self.aggregator.verifying_key(),
+            policy: policy(),
+            datasets: BTreeMap::from([("d".to_owned(), source)]),
+            trainers: Box::new(|model, inputs| Ok(Box::new(ReferenceTrainer::new(model, inputs)))),
+            randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
+        }
+    }
+
+    /// The book's entries that agency `i` made durable.
+    pub(crate) fn book(&self, i: usize) -> Vec<Entry> {
+        let entry = |record: &Record| match record {
+            Record::Book(entry) => Some(entry.clone()),
+            Record::Accepted { entry, .. } | Record::Ended { entry, .. } => entry.clone(),
+            Record::Epoch { .. } | Record::State { .. } => None,
+        };
+        self.persisted[i].iter().filter_map(entry).collect()
+    }
+
+    /// Agency `i` starts again from what it made durable.
+    pub(crate) fn restart(&mut self, i: usize) {
+        let book = Book::replay(&self.book(i)).unwrap();
+        let mut engine = Engine::new(self.setup(i), book);
+        let mut job = None;
+        for record in &self.persisted[i] {
+            match record {
+                Record::Accepted { manifest, .. } => {
+                    job = Some(StoredJob { manifest: manifest.clone(), epoch: None, state: None });
+                }
+                Record::Epoch { secret, .. } => {
+                    job.as_mut().unwrap().epoch = Some(secret.0.to_vec());
+                }
+                Record::State { state, certificate, .. } => {
+                    job.as_mut().unwrap().state = Some((state.clone(), certificate.clone()));
+                }
+                Record::Ended { .. } => job = None,
+                Record::Book(_) => {}
+            }
+        }
+        if let Some(job) = job {
+            engine.resume(&job).unwrap();
+        }
+        self.engines[i] = engine;
+    }
+
+    /// The signed offer of the job.
+    pub(crate) fn offer(&self) -> ToNode {
+        let manifest = self.manifest.to_canonical().unwrap().into_bytes();
+        let signed = tributary_secagg::hash(OFFER_LABEL, &[&manifest]);
+        ToNode::JobOffer(JobOffer { manifest, signature: self.aggregator.sign(&signed.0) })
+    }
+
+    /// Offers the job to agency `i`; its answer.
+    pub(crate) fn answer(&mut self, i: usize) -> JobAnswer {
+        let offer = self.offer();
+        let sent = self.give(i, offer);
+        match sent.as_slice() {
+            [FromNode::JobReply(reply)] => reply.answer.clone(),
+            other => panic!("one answer expected: {other:?}"),
+        }
+    }
+
+    /// Everybody accepts.
+    pub(crate) fn accepted(mut self) -> Self {
+        for i in 0..5 {
+            assert_eq!(self.answer(i), JobAnswer::Accepted);
+        }
+        self
+    }
+
+    /// Gives agency `i` a frame; what it sends.
+    pub(crate) fn give(&mut self, i: usize, frame: ToNode) -> Vec<FromNode> {
+        let mut sent = Vec::new();
+        for output in self.engines[i].handle(&now(), frame) {
+            match output {
+                Output::Persist(record) => self.persisted[i].push(record),
+                Output::Send(FromNode::Report(report)) => self.reports.push((i, report.code)),
+                Output::Send(frame) => sent.push(frame),
+                Output::Note(text) => self.notes.push(text),
+            }
+        }
+        sent
+    }
+
+    /// Gives agency `i` a protocol message; the messages that it sends.
+    pub(crate) fn tell(&mut self, i: usize, message: &ServerMessage) -> Vec<NodeMessage> {
+        let frame = Secagg { job: self.plan.job.0, frame: message.encode() };
+        let sent = self.give(i, ToNode::Secagg(frame));
+        let decode = |frame| match frame {
+            FromNode::Secagg(s) => NodeMessage::decode(&s.frame, &self.limits).unwrap(),
+            other => panic!("a protocol message expected: {other:?}"),
+        };
+        sent.into_iter().map(decode).collect()
+    }
+
+    /// The aggregator's signed start of an epoch.
+    pub(crate) fn epoch_start(&self, epoch: u32) -> ServerMessage {
+        EpochStart::new(&self.plan.roster, &self.aggregator, epoch).into()
+    }
+
+    /// Everybody agrees on the keys of an epoch; its transcript.
+    pub(crate) fn agree(&mut self, epoch: u32) -> Digest {
+        let (roster, key) = (self.plan.roster.clone(), self.aggregator.clone());
+        let mut server = ServerEpoch::open(roster, key, epoch).unwrap();
+        let start = self.epoch_start(epoch);
+        let mut queue: VecDeque<_> = (0..5).map(|i| (NodeIndex(i), start.clone())).collect();
+        while let Some((node, message)) = queue.pop_front() {
+            for answer in self.tell(usize::from(node.0), &message) {
+                queue.extend(sends(server.handle(node, answer).unwrap()));
+            }
+        }
+        server.transcript().unwrap()
+    }
+
+    /// What every party believes about an attempt of the first round.
+    pub(crate) fn view(&self, attempt: u16) -> RoundView {
+        let operation = self.plan.operation(0).unwrap();
+        let state = self.plan.initial_state(&self.manifest);
+        RoundView {
+            round: 0,
+            attempt,
+            operation: operation.operation.code(),
+            vector_len: operation.vector_len,
+            state_hash: state.hash(&self.plan.job),
+            params_hash: self.plan.params_hash(operation).unwrap(),
+            previous: Digest::ZERO,
+        }
+    }
+
+    /// Runs an attempt of the first round until the sum is open and every agency has signed its
+    /// state. The aggregator withholds its own state, so nothing is certified: the agencies stay
+    /// at this round.
+    pub(crate) fn attempt(
+        &mut self,
+        attempt: u16,
+        epoch: u32,
+        transcript: Digest,
+        cohort: NodeSet,
+    ) -> ServerRound {
+        let (roster, key) = (self.plan.roster.clone(), self.aggregator.clone());
+        let view = self.view(attempt);
+        let (mut server, out) =
+            ServerRound::open(roster, key, epoch, transcript, view, cohort).unwrap();
+        let mut queue: VecDeque<_> = sends(out).collect();
+        while let Some((node, message)) = queue.pop_front() {
+            for answer in self.tell(usize::from(node.0), &message) {
+                queue.extend(sends(server.handle(node, answer).unwrap()));
+            }
+        }
+        server
+    }
+}
+
+/// The time of every test.
+pub(crate) fn now() -> Now {
+    Now("2026-01-01T00:00:00Z".into())
+}
+
+fn sends(out: Vec<ServerOutput>) -> impl Iterator<Item = (NodeIndex, ServerMessage)> {
+    out.into_iter().filter_map(|output| match output {
+        ServerOutput::Send(node, message) => Some((node, message)),
+        _ => None,
+    })
+}
