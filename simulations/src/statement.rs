@@ -1,6 +1,8 @@
-//! The privacy statement of a run: what the attempts in its record cost.
+//! The privacy statement of a run: what its agencies reserved for it, and so what it can have cost.
 //!
-//! Built from plan and record alone, so that anybody with the evidence arrives at the same one.
+//! The record is the aggregator's, and the aggregator is one of the adversaries: it could leave
+//! attempts out. What the nodes can have charged at most follows from the plan, so the claims are
+//! made for that; the record must not show more, and what it shows stands in the summary.
 
 use std::path::Path;
 
@@ -14,11 +16,19 @@ use crate::record::Record;
 /// Name of the statement in a results folder.
 pub const FILE: &str = "privacy-statement.json";
 
+/// Appended to the software's version where the noise came from a scenario's public seed.
+const SIMULATED: &str =
+    " (SIMULATION: noise from a public seed; nothing this run put out is protected)";
+
 /// The statement of a run.
 ///
 /// # Errors
-/// From the accountant.
-pub fn build(plan: &Plan, record: &Record) -> Result<PrivacyStatement, SimulationError> {
+/// From the accountant, or if the record shows more attempts than the plan reserves.
+pub fn build(
+    plan: &Plan,
+    record: &Record,
+    simulated: bool,
+) -> Result<PrivacyStatement, SimulationError> {
     let refuse = |e: tributary_dp::DpError| SimulationError::evidence("privacy statement", e);
     let about = Identification {
         unit: Unit::Record,
@@ -26,10 +36,26 @@ pub fn build(plan: &Plan, record: &Record) -> Result<PrivacyStatement, Simulatio
         book_hash: None,
         audit_lower_bound: None,
     };
-    match Charges::of(record, plan).privacy(plan) {
-        Some(privacy) => PrivacyStatement::for_job(&privacy, about).map_err(refuse),
-        None => Ok(PrivacyStatement::for_plain_job(about)),
+    let mut statement = match &plan.privacy {
+        Some(reserved) => {
+            let shown = Charges::of(record, plan);
+            if shown.training > reserved.training_releases
+                || shown.statistics > reserved.statistics_releases
+            {
+                let text = format!(
+                    "it shows {} training and {} statistics attempts, more than the plan reserves",
+                    shown.training, shown.statistics
+                );
+                return Err(SimulationError::evidence("record", text));
+            }
+            PrivacyStatement::for_job(reserved, about).map_err(refuse)?
+        }
+        None => PrivacyStatement::for_plain_job(about),
+    };
+    if simulated {
+        statement.software.push_str(SIMULATED);
     }
+    Ok(statement)
 }
 
 /// Checks a statement on file: every claim recomputed, and about this run and all its attempts.
@@ -45,7 +71,7 @@ pub fn check(
     let stated: PrivacyStatement = serde_json::from_str(&read_text(path)?)
         .map_err(|e| refuse(format!("not a privacy statement: {e}")))?;
     stated.verify().map_err(|e| refuse(e.to_string()))?;
-    let derived = build(plan, record)?;
+    let derived = build(plan, record, false)?;
     if stated.about.job_hash != derived.about.job_hash {
         return Err(refuse("it is about another job".into()));
     }
@@ -60,7 +86,7 @@ pub fn check(
         );
         if claimed.training_releases != charged.training_releases {
             return Err(refuse(format!(
-                "it counts {} training releases, the record has {}",
+                "it counts {} training releases, the plan reserves {}",
                 claimed.training_releases, charged.training_releases
             )));
         }

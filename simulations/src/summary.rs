@@ -57,7 +57,8 @@ pub struct Summary {
     pub silo_test_auc: BTreeMap<String, f64>,
     /// Privacy mode: `record` or `none`.
     pub mode: String,
-    /// Epsilon in the book for all attempts of the record; absent in mode `none`.
+    /// Epsilon of the statement: for every attempt the agencies reserved, against the aggregator
+    /// with the tolerated colluders. Absent in mode `none`.
     pub epsilon: Option<f64>,
     /// Delta of the whole job.
     pub delta: f64,

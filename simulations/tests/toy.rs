@@ -110,8 +110,10 @@ fn the_federation_learns_with_privacy() {
     let best = summary.best_silo().unwrap().1;
     assert!(summary.test_auc > best, "{} against {best}", summary.test_auc);
     assert!(summary.test_auc > summary.pooled_test_auc - 0.05, "{}", summary.pooled_test_auc);
+    // The claim is for all that was reserved; the record shows less.
     let (spent, planned) = (summary.epsilon.unwrap(), summary.planned_epsilon.unwrap());
-    assert!(spent < planned && planned <= 2.0, "{spent} {planned}");
+    assert!(spent == planned && planned <= 2.0, "{spent} {planned}");
+    assert!(*summary.epsilon_by_round.last().unwrap() < planned);
     let against: Vec<_> = summary.epsilon_against.iter().map(|a| a.epsilon.unwrap()).collect();
     assert_eq!(against.len(), 4);
     assert_eq!(against[2], spent);
@@ -265,7 +267,7 @@ fn a_changed_manifest_statement_or_model_is_refused() {
         edit(&dir.path().join("privacy-statement.json"), change);
         refusal(dir.path())
     };
-    let fewer = statement(|text| text.replacen("\"count\": 40", "\"count\": 20", 1));
+    let fewer = statement(|text| text.replacen("\"count\": 45", "\"count\": 20", 1));
     assert!(fewer.contains("privacy-statement.json"), "{fewer}");
     let unit = statement(|text| text.replacen("\"unit\": \"record\"", "\"unit\": \"person\"", 1));
     assert!(unit.contains("another mode or unit"), "{unit}");
@@ -289,16 +291,24 @@ fn a_changed_manifest_statement_or_model_is_refused() {
 fn a_statement_that_is_consistent_but_of_fewer_attempts_is_refused() {
     let run = RunDir::find(RESULTS.path()).unwrap();
     let replayed = replay(&run, |_, _| Ok(())).unwrap();
-    let mut shorter = replayed.record.clone();
-    shorter.rounds.pop();
-    shorter.end = None;
-    let lie = tributary_simulations::statement::build(&replayed.plan, &shorter).unwrap();
+    let mut fewer = replayed.plan.clone();
+    let reserved = fewer.privacy.as_ref().unwrap().training_releases;
+    fewer.privacy.as_mut().unwrap().training_releases = reserved - 1;
+    // What the record shows fits into the smaller reservation: only the plan gives it away.
+    let build = tributary_simulations::statement::build;
+    let lie = build(&fewer, &replayed.record, true).unwrap();
     lie.verify().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("statement.json");
     std::fs::write(&path, serde_json::to_string(&lie).unwrap()).unwrap();
     let error = verify(RESULTS.path(), Some(&path)).unwrap_err().to_string();
-    assert!(error.contains("counts 39 training releases, the record has 40"), "{error}");
+    let expected =
+        format!("counts {} training releases, the plan reserves {reserved}", reserved - 1);
+    assert!(error.contains(&expected), "{error}");
+    // And a plan that reserves less than the record shows has no statement at all.
+    fewer.privacy.as_mut().unwrap().training_releases = 1;
+    let error = build(&fewer, &replayed.record, true).unwrap_err().to_string();
+    assert!(error.contains("more than the plan reserves"), "{error}");
 }
 
 #[test]

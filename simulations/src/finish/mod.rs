@@ -15,7 +15,7 @@ use tributary_training::{Evaluation, ModelDescription, Trainer, evaluate};
 use crate::baselines;
 use crate::data::{DataDir, Tables, all_rows};
 use crate::error::{SimulationError, make_folder, write_file};
-use crate::evidence::{RECORD, RunDir};
+use crate::evidence::{RECORD, RunDir, is_simulated};
 use crate::replay::{Replay, replay};
 use crate::summary::{CurvePoint, Summary};
 use crate::trainers::TrainerKind;
@@ -171,7 +171,8 @@ fn write_released_model(path: &Path, replayed: &Replay) -> Result<(), Simulation
 
 fn write_statement(out: &Path, replayed: &Replay) -> Result<(), SimulationError> {
     let path: PathBuf = out.join(statement::FILE);
-    let statement = statement::build(&replayed.plan, &replayed.record)?;
+    let statement =
+        statement::build(&replayed.plan, &replayed.record, is_simulated(&replayed.manifest))?;
     let problem = |e: serde_json::Error| SimulationError::Results {
         path: path.clone(),
         problem: e.to_string(),

@@ -24,7 +24,7 @@ pub(super) fn summarise(
     let Replay { manifest, plan, record, .. } = replayed;
     let spec = &manifest.spec;
     let refuse = |e: tributary_dp::DpError| SimulationError::evidence("privacy", e);
-    let statement = statement::build(plan, record)?;
+    let statement = statement::build(plan, record, is_simulated(manifest))?;
     let charges = Charges::of(record, plan);
     let claims = statement.claims.as_ref();
     let against = claims.map(|c| &c.adversaries[..]).unwrap_or_default();

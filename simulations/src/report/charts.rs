@@ -58,7 +58,9 @@ pub fn learning_curve(s: &Summary) -> String {
 
 /// Epsilon in the book by round against the plan; empty without noise.
 pub fn privacy_spent(s: &Summary) -> String {
-    let (Some(spent), Some(plan)) = (s.epsilon, s.planned_epsilon) else { return String::new() };
+    let (Some(spent), Some(plan)) = (s.epsilon_by_round.last().copied(), s.planned_epsilon) else {
+        return String::new();
+    };
     let x = Scale::new((0.0, f64::from(s.rounds)), (LEFT, RIGHT));
     let y = Scale::new((0.0, spent.max(plan) * 1.12), (BOTTOM, TOP));
     let mut svg = frame(&x, &y, |v| format!("{v:.1}"));
@@ -68,13 +70,12 @@ pub fn privacy_spent(s: &Summary) -> String {
     svg.line("ref s-pooled", (LEFT, y.at(plan)), (RIGHT, y.at(plan)));
     svg.curve("curve", &curve);
     if let Some(end) = curve.last() {
-        svg.dot("f-fed", *end, 4.0, &format!("epsilon {spent:.3} in the book"));
+        svg.dot("f-fed", *end, 4.0, &format!("epsilon {spent:.3} by the record"));
     }
-    let lines =
-        [("pooled", "allowed by the plan".to_owned(), plan), ("fed", "spent".to_owned(), spent)];
+    let lines = [("pooled", "reserved".to_owned(), plan), ("fed", "shown".to_owned(), spent)];
     labels(&mut svg, &y, &lines, |v| format!("{v:.2}"));
     let description = format!(
-        "Epsilon in the book grows round by round to {spent:.3}; the plan allowed {plan:.3}."
+        "Epsilon by the record grows round by round to {spent:.3}; {plan:.3} was reserved."
     );
     svg.finish("privacy", "Privacy spent by round", &description)
 }

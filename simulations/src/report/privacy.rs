@@ -19,11 +19,13 @@ pub fn spent(s: &Summary) -> String {
             .to_owned();
     };
     let plan = s.planned_epsilon.unwrap_or(epsilon);
+    let shown = s.epsilon_by_round.last().copied().unwrap_or_default();
     format!(
         "<section id=\"privacy-spent\"><h2>Privacy spent</h2><p class=\"note\">Every agency keeps a \
-         budget book and pays before a vector leaves. The curve is what the book charges per \
+         budget book and pays before a vector leaves. The curve is what the record shows, per \
          record after each round; the dashed line is what the approved plan allowed at most.</p>{}\
-         <p>{} attempts were charged in all, {epsilon:.2} of the {plan:.2} that were reserved.</p>\
+         <p>The record shows {} attempts, {shown:.2} of the {plan:.2} that the agencies reserved and \
+         that the statement claims: the record is the aggregator's word.</p>\
          </section>",
         charts::privacy_spent(s),
         s.attempts
@@ -46,7 +48,7 @@ pub fn promised(s: &Summary) -> String {
             "<tr{}><td>{}{}</td><td class=\"n\">{}</td><td class=\"n\">{epsilon}</td><td>{}</td></tr>",
             if book { " class=\"book\"" } else { "" },
             escape(&adversary(s, line.adversary)),
-            if book { " (in the book)" } else { "" },
+            if book { " (what agencies approve)" } else { "" },
             line.honest_shares,
             escape(&meaning)
         );
@@ -82,7 +84,8 @@ pub fn promised(s: &Summary) -> String {
          <li>A person with records at several agencies, or several records at one: each record is \
          protected singly.</li>\
          <li>Other jobs on the same data: the agency's budget book adds them up.</li>\
-         <li>The test AUC of this page, if the held-out records are not public.</li></ul>\
+         <li>The AUCs on this page: those of the pooled model and of each agency alone were computed \
+         from the raw tables for this comparison, and are not part of the release.</li></ul>\
          <p class=\"note\">The full statement with every parameter, assumption and deduction is \
          privacy-statement.json; epsilon is a proven bound, not an estimate.</p></section>",
         s.delta, s.sampling_rate, s.clip_norm, s.min_survivors

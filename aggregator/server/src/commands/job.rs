@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use rand_core::RngCore;
-use tributary_job::JobSpec;
+use tributary_job::manifest::{MANIFEST_VERSION, RosterEntry};
+use tributary_job::{JobSpec, Manifest, Plan};
 use tributary_store::{Commit, Job, JobState, SqliteStore, Store};
 
 use super::{Dir, unix_now};
@@ -134,6 +135,18 @@ fn specification(
 }
 
 async fn submit(dir: &DataDir, spec: &JobSpec) -> anyhow::Result<()> {
+    let plan = rehearse(spec)?;
+    if let Some(epsilon) = plan.epsilon()? {
+        eprintln!(
+            "plan: epsilon {:.3} at delta {:e} per record, noise multiplier {:.3}, {} secure rounds, \
+             sums of at least {} agencies",
+            epsilon.epsilon,
+            epsilon.delta,
+            plan.training.release.as_ref().map_or(0.0, |r| r.parameters.noise_multiplier),
+            plan.rounds,
+            plan.roster.thresholds.u_min
+        );
+    }
     let store = dir.store().await?;
     let known: Vec<String> = store.agencies().await?.into_iter().map(|a| a.name).collect();
     let unknown: Vec<_> = spec.agencies.iter().filter(|a| !known.contains(a)).collect();
@@ -151,6 +164,25 @@ async fn submit(dir: &DataDir, spec: &JobSpec) -> anyhow::Result<()> {
     store.submit(&id, &spec.name, &text, unix_now()).await?;
     println!("{id}");
     Ok(())
+}
+
+/// The plan that would follow, with stand-ins for keys and counts: a job whose numbers do not fit
+/// together is refused here and not when all agencies have come.
+fn rehearse(spec: &JobSpec) -> anyhow::Result<Plan> {
+    let key = |i: usize| hex::encode([i as u8; 32]);
+    let entry = |(i, agency): (usize, &String)| RosterEntry {
+        agency: agency.clone(),
+        signing_key: key(i),
+        declared_records: 1,
+    };
+    let manifest = Manifest {
+        version: MANIFEST_VERSION,
+        spec: spec.clone(),
+        roster: spec.agencies.iter().enumerate().map(entry).collect(),
+        aggregator_key: key(spec.agencies.len()),
+        nonce: String::new(),
+    };
+    Plan::derive(&manifest).context("the job cannot run as it is")
 }
 
 pub(super) async fn find(dir: &Dir, id: &str) -> anyhow::Result<(SqliteStore, Job)> {
