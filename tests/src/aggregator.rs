@@ -1,16 +1,16 @@
 //! An aggregator by its command line.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::binaries::{self, Program};
 use crate::call::{Outcome, call};
-use crate::{Job, Process, SOON, wait_for};
+use crate::{Job, Process, SOON};
 
 /// An aggregator, running or not.
 #[derive(Debug)]
@@ -70,8 +70,6 @@ impl Aggregator {
         let mut process =
             Process::spawn("the aggregator", &mut self.command(&["serve"]), &self.log);
         process.wait_for_log("aggregator serves", SOON);
-        let listens = || TcpStream::connect(self.address).ok();
-        wait_for("listening", SOON, listens, || process.log());
         self.process = Some(process);
     }
 
@@ -139,13 +137,15 @@ impl Aggregator {
         within: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> Value {
-        let mut last = Value::Null;
-        let look = || {
-            last = self.status(job);
-            wanted(&last).then(|| last.clone())
-        };
-        let found = wait_until_found(within, look);
-        found.unwrap_or_else(|| panic!("job {job}: not {what} in time, but {last}"))
+        let deadline = Instant::now() + within;
+        loop {
+            let status = self.status(job);
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "job {job}: not {what} in time, but {status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until a job has so many certified rounds.
@@ -190,17 +190,6 @@ impl Aggregator {
 
 fn over(status: &Value) -> bool {
     status["state"] == "done" || status["state"] == "failed"
-}
-
-fn wait_until_found<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = std::time::Instant::now() + within;
-    loop {
-        match look() {
-            Some(found) => return Some(found),
-            None if std::time::Instant::now() >= deadline => return None,
-            None => std::thread::sleep(Duration::from_millis(50)),
-        }
-    }
 }
 
 /// A free loopback address outside the range from which the system takes ports for outgoing

@@ -19,7 +19,7 @@ pub mod session;
 pub mod table;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use aggregator::Aggregator;
 pub use call::Outcome;
@@ -39,28 +39,6 @@ pub const JOB: Duration = Duration::from_secs(240);
 pub fn root() -> PathBuf {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_folder.parent().expect("the crate lies in the repository").to_owned()
-}
-
-/// Looks again and again until `look` finds something.
-///
-/// # Panics
-/// If it has not within the time; the message says what was waited for and what `state` says.
-pub fn wait_for<T>(
-    what: &str,
-    within: Duration,
-    mut look: impl FnMut() -> Option<T>,
-    state: impl FnOnce() -> String,
-) -> T {
-    let deadline = Instant::now() + within;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        if Instant::now() >= deadline {
-            panic!("{what} did not happen within {} s: {}", within.as_secs(), state());
-        }
-        std::thread::sleep(Duration::from_millis(30));
-    }
 }
 
 /// All files below a folder with their contents, to see that nothing has changed.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tributary_transport::{ClientOptions, NodeCredentials, connect, federation_client};
-use tributary_wire::session::{Dataset, FromNode, Hello, ToNode};
+use tributary_wire::session::{Dataset, FromNode, Hello, Refused, ToNode};
 use tributary_wire::v1::{NodeFrame, ServerFrame};
 use tributary_wire::{DatasetName, PROTOCOL_VERSION, Text};
 
@@ -108,17 +108,22 @@ impl RawSession {
         }
     }
 
-    /// Takes frames until the session is over; returns the last frame, if any, and the last words.
+    /// Takes frames until the session is over; returns why the aggregator ended it.
     ///
     /// # Panics
-    /// If it does not end.
-    pub fn until_ended(&mut self) -> (Option<ToNode>, String) {
-        let mut last = None;
+    /// If it does not end, or without a word.
+    pub fn until_refused(&mut self) -> Refused {
+        let mut refused = None;
         loop {
             match self.receive() {
-                Received::Frame(frame) => last = Some(frame),
-                Received::Ended(words) => return (last, words),
-                Received::Nothing => panic!("the session goes on; the last frame was {last:?}"),
+                // Other frames may have been on their way already.
+                Received::Frame(ToNode::Refused(frame)) => refused = Some(frame),
+                Received::Frame(_) => {}
+                Received::Ended(words) => match refused {
+                    Some(refused) => return refused,
+                    None => panic!("the session ended without a reason: {words:?}"),
+                },
+                Received::Nothing => panic!("the session goes on ({refused:?})"),
             }
         }
     }

@@ -10,31 +10,32 @@ use tributary_tests::{Federation, SOON};
 const AGENCIES: [&str; 5] = ["north", "east", "south", "west", "isle"];
 
 /// Enough rounds that a process can die and come back before they are over.
-const MANY: u32 = 120;
+const MANY: u32 = 200;
 
 #[test]
 fn a_lost_agency_is_named_and_takes_part_again() {
     let mut federation = Federation::start(&AGENCIES);
     let job = federation.aggregator.submit(&federation.job(MANY));
     federation.aggregator.wait_for_round(&job, 3);
-    // Frozen first: the round that then stands still has it in its cohort, so it dies in the middle
-    // of a round and not between two.
-    federation.node("west").process().freeze();
-    let round = stalled_at(&federation, &job);
-    federation.node("west").kill();
-    federation.aggregator.wait_for_round(&job, round + 3);
-    let without = federation.aggregator.status(&job);
-    assert!(!names(&without["survivors_last"]).contains("west"), "{without}");
-    assert!(names(&without["missing"]).contains("west"), "{without}");
-
-    federation.node("west").serve();
-    let back = |s: &serde_json::Value| names(&s["survivors_last"]).contains("west");
-    federation.aggregator.wait_until(&job, "with west again", SOON, back);
+    // A node that dies after its vector is in is a survivor of that round all the same, so it may
+    // take a few deaths until one falls into the time before.
+    let mut named = false;
+    for _ in 0..8 {
+        let round = die_in_mid_round(&mut federation, &job);
+        let lost = federation.evidence(&job).rounds_without("west");
+        named = lost.contains(&(round, true));
+        assert!(named || lost.iter().any(|(r, _)| *r == round + 1), "{round}: {lost:?}");
+        federation.node("west").serve();
+        let back = |s: &serde_json::Value| names(&s["survivors_last"]).contains("west");
+        federation.aggregator.wait_until(&job, "with west again", SOON, back);
+        if named {
+            break;
+        }
+    }
+    assert!(named, "the record names it in no round that it had begun");
     federation.aggregator.wait_until_done(&job);
 
     let evidence = federation.evidence(&job);
-    let lost = evidence.rounds_without("west");
-    assert_eq!(lost.first(), Some(&(round as u32, true)), "the record names it: {lost:?}");
     let last = evidence.rounds.last().unwrap();
     assert!(evidence.survived("west", last), "it is in the last round: {last:?}");
     for agency in AGENCIES.iter().filter(|a| **a != "west") {
@@ -81,6 +82,19 @@ fn a_node_that_missed_the_end_is_free_for_the_next_job() {
     assert!(evidence.rounds.iter().all(|r| r.survivors == AGENCIES));
     let budget = federation.node("isle").budget("toy");
     assert_eq!(budget["spent"], budget["committed"], "both jobs are closed: {budget}");
+}
+
+/// Kills the node of west in a round that it takes part in; returns which, after two rounds more.
+fn die_in_mid_round(federation: &mut Federation, job: &str) -> u32 {
+    // Frozen first: the round that then stands still has it in its cohort.
+    federation.node("west").process().freeze();
+    let round = stalled_at(federation, job);
+    federation.node("west").kill();
+    federation.aggregator.wait_for_round(job, round + 2);
+    let without = federation.aggregator.status(job);
+    assert!(!names(&without["survivors_last"]).contains("west"), "{without}");
+    assert!(names(&without["missing"]).contains("west"), "{without}");
+    round as u32
 }
 
 /// Waits until no round has been certified for a while; returns how many are.

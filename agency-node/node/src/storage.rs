@@ -40,8 +40,8 @@ pub struct DatasetRow {
 pub enum StorageError {
     /// The database.
     #[error(
-        "state database: {0}; nothing was sent that is not recorded. Free disk space or fix \
-             the permissions, then start the node again"
+        "state database: {0}; nothing was sent that is not recorded. Free disk space, fix the \
+             permissions or restore a damaged file from a backup, then start the node again"
     )]
     Database(#[from] sqlx::Error),
     /// The schema is from a newer version or was tampered with.

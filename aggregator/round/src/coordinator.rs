@@ -305,7 +305,8 @@ impl Coordinator {
                     self.start_epoch(now, effects);
                 }
             }
-            Stage::Waiting { not_before, .. } if now.millis < *not_before => {}
+            Stage::Waiting { not_before, .. }
+                if now.millis < *not_before && !self.everybody_is_back() => {}
             Stage::Waiting { .. } => self.begin_attempt(now, effects),
             Stage::Running(_) => {
                 let text = match self.fit(node) {
@@ -316,6 +317,12 @@ impl Coordinator {
             }
             Stage::Keying { .. } | Stage::Ended { .. } => {}
         }
+    }
+
+    /// Whether nobody is missing who could still take part: then there is nothing to wait for.
+    fn everybody_is_back(&self) -> bool {
+        let back = |m: &Member| m.excluded.is_some() || (m.connected && m.accepted);
+        self.epoch_members.iter().all(|n| self.members.get(usize::from(n.0)).is_some_and(back))
     }
 
     fn refused(&mut self, now: Now, node: NodeIndex, reason: String, effects: &mut Vec<Effect>) {

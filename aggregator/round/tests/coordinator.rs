@@ -174,3 +174,18 @@ fn a_cancelled_job_ends_at_once() {
     f.run(ALL);
     assert_eq!(f.finished, Some((false, "cancelled by the operator".into())));
 }
+
+/// However long the pause before the next attempt may be: it is for those who are still missing.
+#[test]
+fn the_rounds_go_on_at_once_when_everybody_is_back() {
+    let mut f = Federation::new();
+    f.connect_all();
+    while f.coordinator.state().completed == 0 {
+        assert!(f.run(1) > 0);
+    }
+    f.restart();
+    f.event(Event::Tick);
+    f.connect_all();
+    f.run(ALL);
+    assert_eq!(f.finished, Some((true, "all rounds are certified".into())));
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tributary_store::Store;
 use tributary_transport::{
     AgencyName, CertificateAuthority, EnrolmentToken, Revocations, require_agency,
@@ -146,6 +146,13 @@ async fn forward(
         let frame = match message {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
+            Err(status) if status.code() == Code::OutOfRange => {
+                let problem = status.message();
+                tracing::warn!(%agency, %problem, "a frame is too long; session closed");
+                let (code, text) = (SessionRefusalCode::BadFrame, Text::clipped(problem));
+                let _ = frames.try_send(ToNode::Refused(Refused { code, text }));
+                break;
+            }
             Err(status) => {
                 tracing::debug!(%agency, %status, "session broke");
                 break;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Users and what they use, by package name.
 pub type Edges = BTreeMap<String, BTreeSet<String>>;
@@ -31,16 +31,32 @@ pub fn declared(metadata: &Metadata) -> Edges {
 
 /// What is really built for each package, tests left out.
 pub fn resolved(metadata: &Metadata) -> Edges {
-    let name = |id: &PackageId| metadata[id].name.to_string();
     let mut edges = Edges::new();
     for node in &metadata.resolve.as_ref().unwrap().nodes {
-        let normal = node.deps.iter().filter(|dep| {
+        let user = &metadata[&node.id];
+        let active: BTreeSet<&str> = node.features.iter().map(|f| f.as_ref()).collect();
+        let built = node.deps.iter().filter(|dep| {
             dep.dep_kinds.iter().any(|kind| kind.kind != DependencyKind::Development)
         });
+        let names = built.map(|dep| metadata[&dep.pkg].name.to_string());
         // Two versions of one package count as one: a rule names a package.
-        edges.entry(name(&node.id)).or_default().extend(normal.map(|dep| name(&dep.pkg)));
+        let uses: &mut BTreeSet<_> = edges.entry(user.name.to_string()).or_default();
+        uses.extend(names.filter(|name| is_switched_on(user, name, &active)));
     }
     edges
+}
+
+/// Whether a dependency that is listed is really built: cargo also lists an optional one that is
+/// only named weakly (`name?/feature`) by a feature that is on.
+fn is_switched_on(user: &Package, used: &str, active: &BTreeSet<&str>) -> bool {
+    let declared: Vec<_> = user.dependencies.iter().filter(|d| d.name == used).collect();
+    declared.iter().any(|dependency| {
+        let name = dependency.rename.as_deref().unwrap_or(used);
+        let (whole, part) = (format!("dep:{name}"), format!("{name}/"));
+        let switches = |what: &String| *what == name || *what == whole || what.starts_with(&part);
+        let features = user.features.iter().filter(|(f, _)| active.contains(f.as_str()));
+        !dependency.optional || features.flat_map(|(_, on)| on).any(switches)
+    })
 }
 
 /// Everything that a package uses, directly or not, each with the one through which it was found.

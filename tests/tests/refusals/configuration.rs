@@ -77,6 +77,13 @@ fn a_job_file_is_checked_when_it_is_submitted() {
         with("epsilon = 1.0", &format!("epsilon = {epsilon}"))
             .refused(&["job.toml", "privacy", "epsilon", "positive"]);
     }
+    // Positive, but no noise can give it.
+    with("epsilon = 1.0", "epsilon = 1e-9").refused(&[
+        "the job cannot run",
+        "privacy",
+        "epsilon",
+        "must be between",
+    ]);
     with("epsilon = 1.0", "epsilon = 1.0\nnoise_multiplier = 1.0")
         .refused(&["privacy", "exactly one of epsilon and noise_multiplier"]);
     with("delta = 1e-6", "delta = 0.5").refused(&["privacy.delta", "(0, 0.01)"]);

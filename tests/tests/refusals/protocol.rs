@@ -1,11 +1,11 @@
 //! Members with a valid certificate that break the protocol: cut off and named; everybody else goes
 //! on.
 
-use tributary_tests::session::{RawSession, Received, hello};
+use tributary_tests::session::{RawSession, hello};
 use tributary_tests::{Federation, SOON};
 use tributary_wire::PROTOCOL_VERSION;
 use tributary_wire::limits::{MAX_MESSAGE_BYTES, MAX_SECAGG_BYTES};
-use tributary_wire::session::{FromNode, Secagg, SessionRefusalCode, ToNode};
+use tributary_wire::session::{FromNode, Secagg, SessionRefusalCode};
 
 const AGENCIES: [&str; 5] = ["north", "east", "south", "west", "isle"];
 
@@ -14,8 +14,7 @@ fn another_protocol_version_is_refused_with_both_numbers() {
     let mut federation = Federation::enrolled(&["north"]);
     let (url, dir) = (federation.aggregator.url(), federation.nodes[0].dir().to_owned());
     let mut session = RawSession::open(&url, &dir, hello(999));
-    let (last, _) = session.until_ended();
-    let Some(ToNode::Refused(refused)) = last else { panic!("{last:?}") };
+    let refused = session.until_refused();
     assert_eq!(refused.code, SessionRefusalCode::Version);
     let text = refused.text.to_string();
     assert!(text.contains("999") && text.contains(&PROTOCOL_VERSION.to_string()), "{text}");
@@ -39,18 +38,16 @@ fn a_member_that_sends_garbage_is_cut_off_and_named() {
     for garbage in [vec![0xff; 100], vec![1; 3 * 1024 * 1024]] {
         let mut session = RawSession::welcomed(&url, &dir);
         assert!(session.send(secagg(garbage)));
-        let (last, _) = session.until_ended();
-        let Some(ToNode::Refused(refused)) = last else { panic!("no reason but {last:?}") };
+        let refused = session.until_refused();
         assert_eq!(refused.code, SessionRefusalCode::BadFrame);
     }
     // Beyond what a frame may have, and beyond what a message may have: not even read.
-    for size in [MAX_SECAGG_BYTES + 1, MAX_MESSAGE_BYTES + 1] {
+    for limit in [MAX_SECAGG_BYTES, MAX_MESSAGE_BYTES] {
         let mut session = RawSession::welcomed(&url, &dir);
-        assert!(session.send(secagg(vec![1; size])));
-        let (last, words) = session.until_ended();
-        let said =
-            matches!(&last, Some(ToNode::Refused(r)) if r.code == SessionRefusalCode::BadFrame);
-        assert!(said || !words.is_empty(), "{size}: no reason but {last:?}");
+        assert!(session.send(secagg(vec![1; limit + 1])));
+        let refused = session.until_refused();
+        assert_eq!(refused.code, SessionRefusalCode::BadFrame);
+        assert!(refused.text.to_string().contains(&limit.to_string()), "{}", refused.text);
     }
 
     // All that did not disturb the others.
@@ -86,10 +83,5 @@ fn a_session_begins_with_a_hello() {
     broken.datasets.push(broken.datasets[0].clone());
     let dir = federation.nodes[0].dir();
     let mut session = RawSession::open(&federation.aggregator.url(), dir, broken);
-    match session.receive() {
-        Received::Frame(ToNode::Refused(refused)) => {
-            assert_eq!(refused.code, SessionRefusalCode::BadHello);
-        }
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(session.until_refused().code, SessionRefusalCode::BadHello);
 }
