@@ -58,7 +58,7 @@ impl Aggregator {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binaries::path(Program::Aggregator));
         command.args(args).arg("--data-dir").arg(&self.dir);
-        command.env("RUST_LOG", "info").env_remove("TRIBUTARY_AGGREGATOR_DIR");
+        command.env("RUST_LOG", "info").env("NO_COLOR", "1").env_remove("TRIBUTARY_AGGREGATOR_DIR");
         command
     }
 

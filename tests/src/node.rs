@@ -46,7 +46,7 @@ impl Node {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binaries::path(Program::AgencyNode));
         command.args(args).arg("--data-dir").arg(&self.dir);
-        command.env("RUST_LOG", "info").env_remove("TRIBUTARY_NODE_DIR");
+        command.env("RUST_LOG", "info").env("NO_COLOR", "1").env_remove("TRIBUTARY_NODE_DIR");
         command
     }
 
@@ -189,14 +189,15 @@ impl Node {
         text.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect()
     }
 
-    /// Round and attempt of every charge in its book, in order.
+    /// Job, round and attempt of every charge in its book, in order.
     ///
     /// # Panics
     /// If an entry has another form.
-    pub fn charges(&self) -> Vec<(u64, u64)> {
+    pub fn charges(&self) -> Vec<(String, u64, u64)> {
         let charge = |entry: &Entry| {
             let charge = entry.body.get("charge")?;
-            Some((charge["round"].as_u64()?, charge["attempt"].as_u64()?))
+            let job = charge["job"].as_str()?.to_owned();
+            Some((job, charge["round"].as_u64()?, charge["attempt"].as_u64()?))
         };
         let charged = self.book().into_iter().filter(|e| e.kind == "budget-charged");
         charged.map(|e| charge(&e).expect("a charge")).collect()

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use tributary_model::export::read_described;
+use tributary_tests::binaries::{self, Program};
+use tributary_tests::call::call;
 use tributary_tests::{Federation, Node};
 
 const AGENCIES: [&str; 5] = ["north", "east", "south", "west", "isle"];
@@ -29,6 +32,10 @@ fn five_agencies_train_one_model_and_everything_about_it_can_be_checked() {
         assert_eq!(round.survivors, AGENCIES, "round {}", round.round);
         assert!(round.dropped.is_empty() && round.bytes_up > 0);
     }
+
+    let export = federation.export(&job);
+    let mut verify = Command::new(binaries::path(Program::Simulate));
+    call(verify.arg("verify").arg("--run").arg(&export)).ok();
 
     // The released model is the state that the sums lead to.
     let out = federation.root().join("model.safetensors");
@@ -58,7 +65,7 @@ fn five_agencies_train_one_model_and_everything_about_it_can_be_checked() {
 
 /// Checks a node's book; returns what was spent, as it is printed.
 fn spent(node: &Node, planned: f64) -> String {
-    let charges = node.charges();
+    let charges: Vec<_> = node.charges().into_iter().map(|(_, r, a)| (r, a)).collect();
     let expected: Vec<(u64, u64)> = (0..=u64::from(ROUNDS)).map(|round| (round, 0)).collect();
     assert_eq!(charges, expected, "{}: one charge a round", node.agency());
     let kinds: Vec<_> = node.book().into_iter().map(|e| e.kind).collect();

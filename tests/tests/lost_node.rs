@@ -50,12 +50,16 @@ fn a_lost_agency_is_named_and_takes_part_again() {
 fn the_aggregator_may_die_at_any_time() {
     let mut federation = Federation::start(&AGENCIES);
     let job = federation.aggregator.submit(&federation.job(40));
+    // Submitted in the same second, so that the queue has no order between the two: whichever has
+    // begun must be the one that goes on after a restart.
+    let next = federation.aggregator.submit(&federation.job(2));
     for round in [2, 10, 20] {
         federation.aggregator.wait_for_round(&job, round);
         federation.aggregator.kill();
         federation.aggregator.serve();
     }
     federation.aggregator.wait_until_done(&job);
+    federation.aggregator.wait_until_done(&next);
     // The record was written by four processes one after the other, and is one chain.
     let evidence = federation.evidence(&job);
     assert_eq!(evidence.rounds.len(), 41);

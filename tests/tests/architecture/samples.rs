@@ -2,14 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use tributary_job::JobSpec;
 use tributary_node::config::Config as NodeConfig;
 use tributary_node::policy::Policy;
 use tributary_server::config::Config as AggregatorConfig;
-use tributary_tests::binaries::{self, Program};
-use tributary_tests::call::call;
+use tributary_simulations::scenario::Scenario;
 
 fn read(path: &str) -> String {
     let path = tributary_tests::root().join(path);
@@ -65,8 +63,7 @@ fn jobs_and_scenarios_are_valid() {
         let table: toml::Table = text.parse().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         // A scenario names a job; what lies beside it is one.
         if table.contains_key("job") {
-            let mut simulate = Command::new(binaries::path(Program::Simulate));
-            call(simulate.arg("check-config").arg(&path)).ok();
+            Scenario::load(&path).unwrap_or_else(|e| panic!("{e}"));
             scenarios += 1;
         } else {
             JobSpec::from_toml(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

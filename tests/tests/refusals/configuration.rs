@@ -35,6 +35,10 @@ fn a_node_starts_only_with_a_whole_configuration_and_a_policy() {
     node.call(&["check-config"]).ok();
     node.serve();
     node.wait_for_session();
+    // Two daemons on one budget book would each believe it alone.
+    node.try_serve().refused(&[node.dir().to_str().unwrap(), "in use by", "stop the daemon"]);
+    node.wait_for_session();
+    assert_eq!(node.terminate(), Some(0));
 }
 
 #[test]

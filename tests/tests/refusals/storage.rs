@@ -84,9 +84,10 @@ fn a_full_disk_stops_the_node_before_it_sends_and_it_goes_on_when_there_is_room(
     assert!(!evidence.rounds_without("isle").is_empty());
     // Whatever is in a sum was paid for: charged durably before it left.
     let charges = federation.node("isle").charges();
+    let hash = evidence.plan.job.to_string();
     let survived = evidence.rounds.iter().filter(|r| evidence.survived("isle", r));
     for round in survived {
-        let attempt = (u64::from(round.round), u64::from(round.attempt));
+        let attempt = (hash.clone(), u64::from(round.round), u64::from(round.attempt));
         assert!(charges.contains(&attempt), "{attempt:?} is in a sum and in no book");
     }
     drop(federation);

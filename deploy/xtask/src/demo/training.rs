@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
 use super::Scene;
@@ -12,7 +12,7 @@ use super::federation::Federation;
 use crate::support::{interrupt, ui};
 
 /// How often the aggregator is asked.
-const POLL: Duration = Duration::from_millis(400);
+const POLL: Duration = Duration::from_millis(150);
 
 /// Without a finished round for this long, something is stuck.
 const STALL: Duration = Duration::from_secs(180);
@@ -70,10 +70,13 @@ pub fn watch(federation: &mut Federation, job: &str, scene: &Scene<'_>) -> Resul
     bar.finish_and_clear();
     println!("  all {rounds} rounds are done");
     if chaos.is_some_and(|plan| !plan.is_complete()) {
-        bail!(
-            "the rounds were over before a node could be killed and brought back: take more \
-             --rounds, or --no-kill"
+        println!(
+            "  note: the rounds were over before a node could be killed and brought back; more \
+             --rounds show that too"
         );
+        if let Some(mishap) = mishap.take() {
+            federation.restart(&mishap.agency)?;
+        }
     }
     Ok(mishap)
 }
