@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Least delta of an account: below it, the share kept for what is no noise (see [`RESERVED`]) is
+/// Least delta of an account: below it, the share kept for what is no noise (see `RESERVED`) is
 /// smaller than one job's masking and cryptographic terms.
 pub const MIN_DELTA: f64 = 1e-9;
 
