@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tributary_ledger::Entry;
@@ -177,6 +178,23 @@ impl Node {
         let text = self.call(&["budget", "show", "--json"]).ok();
         let all: Value = serde_json::from_str(&text).expect("the budget is JSON");
         all[dataset].clone()
+    }
+
+    /// As [`Node::budget`], once nothing is held back any more: a node hears of a job's end a moment
+    /// after the aggregator has written it down.
+    ///
+    /// # Panics
+    /// If something stays held back.
+    pub fn settled_budget(&self, dataset: &str) -> Value {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let budget = self.budget(dataset);
+            if budget["spent"] == budget["committed"] {
+                return budget;
+            }
+            assert!(Instant::now() < deadline, "{} holds back: {budget}", self.agency);
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The entries of its budget book, after `budget verify` has found it whole.

@@ -65,6 +65,7 @@ fn five_agencies_train_one_model_and_everything_about_it_can_be_checked() {
 
 /// Checks a node's book; returns what was spent, as it is printed.
 fn spent(node: &Node, planned: f64) -> String {
+    let budget = node.settled_budget("toy");
     let charges: Vec<_> = node.charges().into_iter().map(|(_, r, a)| (r, a)).collect();
     let expected: Vec<(u64, u64)> = (0..=u64::from(ROUNDS)).map(|round| (round, 0)).collect();
     assert_eq!(charges, expected, "{}: one charge a round", node.agency());
@@ -72,11 +73,9 @@ fn spent(node: &Node, planned: f64) -> String {
     assert_eq!(kinds.first().map(String::as_str), Some("budget-registered"));
     assert_eq!(kinds.get(1).map(String::as_str), Some("budget-reserved"), "reserved first");
     assert_eq!(kinds.last().map(String::as_str), Some("budget-closed"), "the rest is given back");
-    let budget = node.budget("toy");
     let spent = budget["spent"].as_f64().unwrap();
     let limit = budget["limit"].as_f64().unwrap();
     assert!(spent > 0.0 && spent <= limit, "{budget}");
-    assert_eq!(budget["spent"], budget["committed"], "nothing is reserved any more");
     // The book converts at one fixed order, so it may say more than the plan, never much less.
     assert!(spent > planned / 3.0, "{budget} for a plan of {planned}");
     budget["spent"].to_string()

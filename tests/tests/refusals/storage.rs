@@ -90,8 +90,6 @@ fn a_full_disk_stops_the_node_before_it_sends_and_it_goes_on_when_there_is_room(
         let attempt = (hash.clone(), u64::from(round.round), u64::from(round.attempt));
         assert!(charges.contains(&attempt), "{attempt:?} is in a sum and in no book");
     }
-    drop(federation);
-    drop(disk);
 }
 
 /// A file system of a few megabytes, gone when dropped.
@@ -127,7 +125,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a process that is on its way out may still hold a file.
+        // Lazily: the node still runs, and the folder must be free before the federation goes.
         let _ = Command::new("umount").arg("-l").arg(&self.0).output();
     }
 }

@@ -95,7 +95,7 @@ fn a_column_that_is_not_there_is_named_and_costs_nothing() {
     }
     // Nothing is lost, nothing spent or held back: the right column serves the next job.
     for node in &federation.nodes {
-        assert_eq!(node.budget("toy")["committed"], 0.0, "{}", node.agency());
+        assert_eq!(node.settled_budget("toy")["spent"], 0.0, "{}", node.agency());
     }
     let id = federation.aggregator.submit(&federation.job(2));
     federation.aggregator.wait_until_done(&id);
