@@ -189,3 +189,24 @@ fn the_rounds_go_on_at_once_when_everybody_is_back() {
     f.run(ALL);
     assert_eq!(f.finished, Some((true, "all rounds are certified".into())));
 }
+
+/// Messages that move nothing buy no time: a member cannot hold a round open by talking.
+#[test]
+fn talking_without_progress_does_not_renew_a_deadline() {
+    let mut f = Federation::new();
+    f.connect_all();
+    while f.coordinator.state().completed == 0 {
+        assert!(f.run(1) > 0);
+    }
+    f.nodes[1].mute = true;
+    f.run(ALL);
+    let before = f.coordinator.state().completed;
+    for _ in 0..4 {
+        let text = "still here".to_owned();
+        f.event(Event::Reported { node: NodeIndex(1), round: 99, attempt: 0, text });
+        f.event(Event::Accepted(NodeIndex(1)));
+        f.pass(TIMEOUTS.train / 2);
+    }
+    assert!(f.coordinator.state().completed > before);
+    assert!(f.entries(KIND_AGENCY).is_empty(), "and leaves nothing in the record");
+}

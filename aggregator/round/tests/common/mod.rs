@@ -234,6 +234,12 @@ impl Federation {
 
     fn frame(&mut self, n: NodeIndex, frame: &[u8]) {
         let message = ServerMessage::decode(frame, &Limits::for_members(5)).unwrap();
+        // No node hears of a certificate before the state it certifies is durable: after a crash in
+        // between the nodes would be a round ahead of their coordinator, for good.
+        if let ServerMessage::ResultQc(qc) = &message {
+            let durable = self.steps.iter().filter_map(|s| s.certified.as_ref());
+            assert!(durable.into_iter().any(|c| c.certificate == qc.encode()));
+        }
         let node = &mut self.nodes[usize::from(n.0)];
         if !node.online || node.mute {
             return;
