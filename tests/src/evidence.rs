@@ -85,7 +85,7 @@ fn replayed(folder: &Path, manifest: &Manifest, plan: &Plan, rounds: &[RoundEntr
         let lanes = sum(folder, entry.round);
         let root = vector_root(VectorKind::Sum, &qc.context, &lanes);
         assert_eq!(root, qc.sum_root, "round {number}: the sum is not the certified one");
-        let signed: Vec<i64> = lanes.iter().map(|v| i64::from(*v as i32)).collect();
+        let signed = tributary_dp::from_lanes(&lanes);
         state = plan.apply(manifest, &state, &signed).expect("a sum of the planned length");
         assert_eq!(state.hash(&plan.job), qc.state_hash, "round {number}: another state");
     }

@@ -18,7 +18,7 @@ use tributary_wire::session::{FromNode, JobAnswer, JobOffer, ReportCode, Secagg,
 
 use crate::book::{Book, BudgetLimit};
 use crate::data_dir::DataDir;
-use crate::engine::{DatasetSource, Engine, Now, OFFER_LABEL, Output, Record, Setup, StoredJob};
+use crate::engine::{DatasetSource, Engine, Now, Output, Record, Setup, StoredJob};
 use crate::policy::Policy;
 
 /// A job over `x` and `y` of dataset `d` for five agencies.
@@ -216,7 +216,7 @@ impl Federation {
     /// The signed offer of the job.
     pub(crate) fn offer(&self) -> ToNode {
         let manifest = self.manifest.to_canonical().unwrap().into_bytes();
-        let signed = tributary_secagg::hash(OFFER_LABEL, &[&manifest]);
+        let signed = tributary_job::manifest::offer_digest(&manifest);
         ToNode::JobOffer(JobOffer { manifest, signature: self.aggregator.sign(&signed.0) })
     }
 

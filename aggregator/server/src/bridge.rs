@@ -1,6 +1,7 @@
 //! Between the coordinator's words and the wire's: effects become frames, frames become events.
 
 use tributary_job::Manifest;
+use tributary_job::manifest::offer_digest;
 use tributary_round::{Effect, Event, Resume};
 use tributary_secagg::{Identity, NodeIndex};
 use tributary_wire::Text;
@@ -8,9 +9,6 @@ use tributary_wire::limits::MAX_STATE_CHUNK_BYTES;
 use tributary_wire::session::{
     FromNode, Hello, JobAnswer, JobEnd, JobOffer, JobOutcome, Secagg, StateChunk, ToNode,
 };
-
-/// Label under which offers are signed; the same at the node.
-pub const OFFER_LABEL: &str = "tributary/offer/v1";
 
 /// A manifest that cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +31,7 @@ impl Bridge {
         let text = manifest.to_canonical().map_err(|e| OfferError(e.to_string()))?;
         let job = manifest.hash().map_err(|e| OfferError(e.to_string()))?.0;
         let bytes = text.into_bytes();
-        let signed = tributary_secagg::hash(OFFER_LABEL, &[&bytes]);
+        let signed = offer_digest(&bytes);
         let offer = JobOffer { manifest: bytes, signature: identity.sign(&signed.0) };
         Ok(Self { job, offer })
     }

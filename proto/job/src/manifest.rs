@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tributary_secagg::Digest;
 
 use crate::spec::{JobSpec, SpecError};
 use tributary_ledger::canonical_json;
@@ -106,15 +107,26 @@ impl Manifest {
 
     /// The job's identity.
     pub fn hash(&self) -> Result<JobHash, ManifestError> {
-        let text = self.to_canonical()?;
-        let digest = tributary_secagg::hash("tributary/job/v1", &[text.as_bytes()]);
-        Ok(JobHash(digest.0))
+        Ok(JobHash::of(self.to_canonical()?.as_bytes()))
     }
 
     /// Position of an agency in the roster.
     pub fn index_of(&self, agency: &str) -> Option<u16> {
         self.roster.iter().position(|r| r.agency == agency).and_then(|i| u16::try_from(i).ok())
     }
+}
+
+impl JobHash {
+    /// The identity of the job whose manifest has these canonical bytes.
+    pub fn of(canonical: &[u8]) -> Self {
+        Self(tributary_secagg::hash("tributary/job/v1", &[canonical]).0)
+    }
+}
+
+/// What the aggregator signs when it offers the manifest with these canonical bytes, and what a
+/// node checks.
+pub fn offer_digest(canonical: &[u8]) -> Digest {
+    tributary_secagg::hash("tributary/offer/v1", &[canonical])
 }
 
 impl fmt::Display for JobHash {

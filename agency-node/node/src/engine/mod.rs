@@ -33,7 +33,6 @@ use crate::policy::Policy;
 
 pub use epoch::MAX_EPOCHS;
 pub use job::ActiveJob;
-pub use offer::OFFER_LABEL;
 
 /// Everything the engine is given once.
 pub struct Setup {
@@ -156,7 +155,7 @@ pub struct StoredJob {
 impl StoredJob {
     /// The job's hash.
     pub fn hash(&self) -> [u8; 32] {
-        tributary_secagg::hash(offer::JOB_LABEL, &[self.manifest.as_bytes()]).0
+        tributary_job::JobHash::of(self.manifest.as_bytes()).0
     }
 }
 

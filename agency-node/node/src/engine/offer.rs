@@ -1,6 +1,7 @@
 //! A job offer: every check before anything is loaded, reserved or answered.
 
-use tributary_job::{Manifest, Plan};
+use tributary_job::manifest::offer_digest;
+use tributary_job::{JobHash, Manifest, Plan};
 use tributary_ledger::Entry;
 use tributary_wire::Text;
 use tributary_wire::session::{JobAnswer, JobOffer, RefusalCode};
@@ -10,15 +11,9 @@ use super::{Engine, Now, Output, Record, reply};
 use crate::book::BookError;
 use crate::policy::Refusal;
 
-/// Label of a job's hash.
-pub(super) const JOB_LABEL: &str = "tributary/job/v1";
-
-/// Label under which the aggregator signs offers.
-pub const OFFER_LABEL: &str = "tributary/offer/v1";
-
 impl Engine {
     pub(super) fn offered(&mut self, now: &Now, offer: &JobOffer, out: &mut Vec<Output>) {
-        let hash = tributary_secagg::hash(JOB_LABEL, &[&offer.manifest]).0;
+        let hash = JobHash::of(&offer.manifest).0;
         let (manifest, plan) = match self.read_offer(offer) {
             Ok(read) => read,
             Err(refusal) => return refuse(hash, &refusal, out),
@@ -68,7 +63,7 @@ impl Engine {
     }
 
     fn read_offer(&self, offer: &JobOffer) -> Result<(Manifest, Plan), Refusal> {
-        let signed = tributary_secagg::hash(OFFER_LABEL, &[&offer.manifest]);
+        let signed = offer_digest(&offer.manifest);
         self.setup.aggregator.verify(&signed.0, &offer.signature).map_err(|_| {
             let text = "not signed by the pinned aggregator key";
             Refusal::new(RefusalCode::BadSignature, text)

@@ -193,7 +193,7 @@ impl Coordinator {
 
     /// The sum is open: compute the state that every survivor must arrive at.
     fn opened(&mut self, now: Now, sum: Vec<u32>, effects: &mut Vec<Effect>) {
-        let signed: Vec<i64> = sum.iter().map(|v| i64::from(*v as i32)).collect();
+        let signed = tributary_dp::from_lanes(&sum);
         match self.plan.apply(&self.manifest, &self.state, &signed) {
             Ok(next) => {
                 let Stage::Running(attempt) = &mut self.stage else { return };
