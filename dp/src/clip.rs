@@ -7,7 +7,7 @@
 use crate::error::DpError;
 
 /// Largest number of terms for which [`summation_error`] is meaningful.
-const MAX_TERMS: u64 = 1 << 26;
+pub(crate) const MAX_TERMS: u64 = 1 << 26;
 
 /// Unit roundoff of f64.
 const UNIT: f64 = f64::EPSILON / 2.0;

@@ -8,13 +8,15 @@
 //!
 //! The order of use at a node: [`poisson_sample`] picks the units, [`add_clipped`] sums their clipped
 //! contributions, [`quantise`] turns the sum into integers, [`DiscreteGaussian`] adds this node's
-//! noise share and [`to_lanes`] hands the result to secure aggregation. What it costs is
-//! [`JobPrivacy`]'s business, and what is published about it [`PrivacyStatement`]'s.
+//! noise share and [`to_lanes`] or [`to_narrow_lanes`] hands the result to secure aggregation, as the
+//! release's `lane_bits` say. What it costs is [`JobPrivacy`]'s business, and what is published about
+//! it [`PrivacyStatement`]'s.
 
 pub mod accountant;
 mod budget;
 mod clip;
 mod error;
+mod lanes;
 mod mechanism;
 mod noise;
 mod poisson;
@@ -28,10 +30,11 @@ pub use accountant::{
 pub use budget::{Adversary, CRYPTO_ADVANTAGE, DeltaTerms, Guarantee, JobPrivacy, MASKING_FAILURE};
 pub use clip::{add_clipped, clip_factor, norm_upper, summation_error};
 pub use error::DpError;
+pub use lanes::{from_lanes, from_narrow_lanes, to_lanes, to_narrow_lanes};
 pub use mechanism::{PlainRelease, Release, ReleaseParameters, discrete_sum_tau};
 pub use noise::{DiscreteGaussian, total_variation_bound};
 pub use poisson::poisson_sample;
-pub use quantise::{from_lanes, quantise, to_lanes};
+pub use quantise::{quantise, quantise_into_lanes, quantise_into_narrow_lanes};
 pub use rng::SecretRng;
 pub use statement::{
     AdversaryClaim, Claims, Identification, Mode, PrivacyStatement, ReleaseClaim, ReleaseKind,

@@ -100,6 +100,8 @@ mod tests {
     /// A record of rounds with these winning attempts; every earlier attempt was aborted.
     fn record(winning: &[u16], spent: Option<u32>) -> Record {
         let entry = |(round, attempt): (usize, &u16)| RoundEntry {
+            late: Vec::new(),
+            gone: Vec::new(),
             round: round as u32,
             attempt: *attempt,
             operation: String::new(),
@@ -122,6 +124,7 @@ mod tests {
                 .collect(),
             aborts: Vec::new(),
             agencies: Vec::new(),
+            accusations: Vec::new(),
             end: spent.map(end),
             head: Head::default(),
         }
@@ -136,6 +139,7 @@ mod tests {
         assert_eq!(of(&record(&[0, 0], Some(5))), Charges { statistics: 1, training: 4 });
         let mut open = record(&[0, 0], None);
         let abort = |attempt| AbortEntry {
+            gone: Vec::new(),
             round: 2,
             attempt,
             cohort: vec![],

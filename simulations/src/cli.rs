@@ -77,11 +77,76 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Calculate what secure aggregation takes, and run one real round of it in this process.
+    ///
+    /// Prints the thresholds, what is tolerated, traffic and time, and in plain words what the
+    /// aggregator can and cannot learn at these settings. Numbers that would not protect the
+    /// agencies are refused with what to change. The round that follows is the real protocol with
+    /// as many virtual agencies, of which the expected share vanishes in the middle.
+    #[command(after_help = SECAGG_EXAMPLES)]
+    Secagg(SecaggArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: Shell,
     },
+}
+
+const SECAGG_EXAMPLES: &str = "\
+Examples:
+  simulate secagg --nodes 10 --dim 1000000 --dropout 0.2
+  simulate secagg --nodes 1000 --dim 100000 --dropout 0.05 --corrupt 0.1 --no-round
+  simulate secagg --nodes 20 --dim 1e6 --bits 16 --max-value 1000 --json";
+
+/// Arguments of `secagg`.
+#[derive(Debug, Args)]
+pub struct SecaggArgs {
+    /// Agencies on the roster.
+    #[arg(long, value_name = "N")]
+    pub nodes: u16,
+    /// Lanes (model parameters) of a vector; 1e6 is read as a million.
+    #[arg(long, value_name = "D", value_parser = whole)]
+    pub dim: u32,
+    /// Share of the agencies that may be missing from a round.
+    #[arg(long, value_name = "P", default_value_t = 0.1)]
+    pub dropout: f64,
+    /// Share of the agencies that may work for the aggregator.
+    #[arg(long, value_name = "P", default_value_t = 0.1)]
+    pub corrupt: f64,
+    /// Least agencies in a sum, whatever else follows.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub min_survivors: u16,
+    /// Bits of a lane, 1 to 32.
+    #[arg(long, value_name = "B", default_value_t = 32)]
+    pub bits: u8,
+    /// Largest integer, positive or negative, in an agency's vector: is the sum sure to fit?
+    #[arg(long, value_name = "V")]
+    pub max_value: Option<u64>,
+    /// Shares that open a seed, in place of the least safe number.
+    #[arg(long, value_name = "T")]
+    pub shamir_t: Option<u16>,
+    /// Agencies that are invited to a round, in place of all.
+    #[arg(long, value_name = "N")]
+    pub cohort: Option<u16>,
+    /// Threads of the round [default: as many as there are cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Only calculate; run no round.
+    #[arg(long)]
+    pub no_round: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A whole number, also as 1e6.
+fn whole(text: &str) -> Result<u32, String> {
+    let value = text.parse::<u32>().ok().or_else(|| {
+        let value = text.parse::<f64>().ok()?;
+        let whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+        whole.then_some(value as u32)
+    });
+    value.ok_or_else(|| "a whole number is needed, such as 100000 or 1e5".to_owned())
 }
 
 /// Arguments of `run`.
@@ -134,5 +199,11 @@ mod tests {
         let Command::Privacy { declared, json, .. } = cli.unwrap().command else { panic!() };
         assert_eq!((declared, json), (vec![1, 2, 3], false));
         assert!(Cli::try_parse_from(["simulate", "run", "s.toml"]).is_err(), "--out is needed");
+        let line = ["simulate", "secagg", "--nodes", "10", "--dim", "1e6"];
+        let Command::Secagg(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        assert_eq!((args.nodes, args.dim, args.bits), (10, 1_000_000, 32));
+        for wrong in ["1.5", "-1", "many", "1e10"] {
+            assert!(whole(wrong).is_err(), "{wrong}");
+        }
     }
 }

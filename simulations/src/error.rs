@@ -45,6 +45,9 @@ pub enum SimulationError {
         /// What does not hold.
         problem: String,
     },
+    /// Numbers that do not protect the agencies, or cannot be met.
+    #[error("{0}")]
+    Settings(String),
     /// A trainer is missing or failed.
     #[error("{0}")]
     Trainer(String),

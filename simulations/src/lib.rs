@@ -17,6 +17,7 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod scenario;
+pub mod secagg;
 pub mod statement;
 pub mod summary;
 pub mod synthetic;

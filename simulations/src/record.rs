@@ -27,6 +27,17 @@ pub struct EpochEntry {
     pub epoch: u32,
     /// Transcript of the key agreement, hex.
     pub transcript: String,
+    /// Joint coin of the graph, hex; zero in the complete graph.
+    pub coin: String,
+}
+
+/// An agency that is accused with evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accusation {
+    /// The agency.
+    pub agency: String,
+    /// The evidence, hex.
+    pub evidence: String,
 }
 
 /// The last entry.
@@ -61,6 +72,8 @@ pub struct Record {
     pub aborts: Vec<AbortEntry>,
     /// Reports and faults of agencies.
     pub agencies: Vec<AgencyEntry>,
+    /// Accusations that come with evidence.
+    pub accusations: Vec<Accusation>,
     /// The last entry, if the job is over.
     pub end: Option<EndEntry>,
     /// Where the record ends.
@@ -99,9 +112,15 @@ pub fn read_own(path: &Path) -> Result<Record, SimulationError> {
 }
 
 fn sort(entries: &[Entry], manifest: &str, head: Head) -> Result<Record, String> {
-    let mut record =
-        Record { rounds: Vec::new(), aborts: Vec::new(), agencies: Vec::new(), end: None, head };
-    let mut transcript = None;
+    let mut record = Record {
+        rounds: Vec::new(),
+        aborts: Vec::new(),
+        agencies: Vec::new(),
+        accusations: Vec::new(),
+        end: None,
+        head,
+    };
+    let mut epoch: Option<EpochEntry> = None;
     let mut entries = entries.iter();
     let first = entries.next().ok_or("is empty")?;
     let recorded = canonical_json(&first.body).map_err(|e| e.to_string())?;
@@ -115,15 +134,23 @@ fn sort(entries: &[Entry], manifest: &str, head: Head) -> Result<Record, String>
             return Err(format!("line {}: an entry after the end", entry.sequence + 1));
         }
         match entry.kind.as_str() {
-            KIND_EPOCH => transcript = Some(body::<EpochEntry>(entry)?.transcript),
+            KIND_EPOCH => epoch = Some(body(entry)?),
             KIND_ROUND => {
-                let transcript = transcript.clone().ok_or_else(|| {
+                let transcript = epoch.as_ref().map(|epoch| epoch.transcript.clone());
+                let transcript = transcript.ok_or_else(|| {
                     format!("line {}: a round before any epoch", entry.sequence + 1)
                 })?;
                 record.rounds.push(CertifiedRound { entry: body(entry)?, transcript });
             }
             KIND_ABORT => record.aborts.push(body(entry)?),
-            KIND_AGENCY => record.agencies.push(body(entry)?),
+            KIND_AGENCY => {
+                let said: AgencyEntry = body(entry)?;
+                if let Some(evidence) = said.evidence.clone() {
+                    let agency = said.agency.clone();
+                    record.accusations.push(Accusation { agency, evidence });
+                }
+                record.agencies.push(said);
+            }
             KIND_END => record.end = Some(body(entry)?),
             other => return Err(format!("line {}: unknown kind {other:?}", entry.sequence + 1)),
         }
@@ -170,7 +197,7 @@ mod tests {
         let manifest = (KIND_MANIFEST, json!({"a": 1}));
         let abort =
             json!({"round": 0, "attempt": 0, "cohort": ["a"], "late": [], "reason": "lost"});
-        let epoch = json!({"epoch": 1, "transcript": "00"});
+        let epoch = json!({"epoch": 1, "transcript": "00", "coin": "00"});
         let record =
             reread(&[manifest, (KIND_EPOCH, epoch), (KIND_ABORT, abort), end()], r#"{"a":1}"#);
         let record = record.unwrap();

@@ -7,13 +7,13 @@
 use tributary_job::plan::OperationPlan;
 use tributary_job::{Manifest, ModelState, Plan};
 use tributary_secagg::{
-    Digest, Limits, NodeIndex, NodeSet, ResultQc, RoundView, VectorKind, VerifyingKey, context,
-    vector_root,
+    Digest, Evidence, Limits, NodeIndex, NodeSet, Party, ResultQc, RoundView, VectorKind,
+    VerifyingKey, context, vector_root,
 };
 
 use crate::error::SimulationError;
 use crate::evidence::{MANIFEST, RunDir};
-use crate::record::{self, CertifiedRound, Record};
+use crate::record::{self, Accusation, CertifiedRound, Record};
 
 /// What a run came to, verified.
 #[derive(Debug)]
@@ -53,12 +53,18 @@ pub fn replay(
             SimulationError::evidence(format!("round {}", round.entry.round), problem)
         };
         let certificate = step.certificate(previous).map_err(at)?;
-        let lanes = run.read_sum(round.entry.round)?;
-        state = step.next(&certificate, &lanes).map_err(at)?;
+        let sum = run.read_sum(round.entry.round)?;
+        state = step.next(&certificate, &sum).map_err(at)?;
         previous = certificate.digest();
         visit(&plan, &state)?;
     }
     check_end(&plan, &record)?;
+    for accusation in &record.accusations {
+        check_accusation(&manifest, &plan, accusation).map_err(|problem| {
+            let what = format!("the evidence against {}", accusation.agency);
+            SimulationError::evidence(what, problem)
+        })?;
+    }
     Ok(Replay { manifest, plan, record, state })
 }
 
@@ -99,6 +105,7 @@ impl Step<'_> {
             attempt: entry.attempt,
             operation: operation.operation.code(),
             vector_len: operation.vector_len,
+            lane_bits: operation.lanes(),
             state_hash: self.state.hash(&self.plan.job),
             params_hash: self.plan.params_hash(operation).map_err(|e| e.to_string())?,
             previous,
@@ -119,14 +126,17 @@ impl Step<'_> {
     }
 
     /// The state after the round, if the sum is the certified one and leads to the certified state.
-    fn next(&self, qc: &ResultQc, lanes: &[u32]) -> Result<ModelState, String> {
-        if lanes.len() != self.operation()?.vector_len as usize {
-            return Err(format!("the sum has {} lanes", lanes.len()));
-        }
-        if vector_root(VectorKind::Sum, &qc.context, lanes) != qc.sum_root {
+    fn next(&self, qc: &ResultQc, sum: &[u8]) -> Result<ModelState, String> {
+        let operation = self.operation()?;
+        let wrong = || {
+            let (length, bits) = (operation.vector_len, operation.lane_bits);
+            format!("the sum's {} bytes are not {length} lanes of {bits} bits", sum.len())
+        };
+        let lanes = operation.unpack(sum).ok_or_else(wrong)?;
+        if vector_root(VectorKind::Sum, &qc.context, operation.lanes(), &lanes) != qc.sum_root {
             return Err("the sum is not the one that the agencies certified".into());
         }
-        let sum = tributary_dp::from_lanes(lanes);
+        let sum = operation.from_lanes(&lanes);
         let next = self.plan.apply(self.manifest, self.state, &sum).map_err(|e| e.to_string())?;
         if next.hash(&self.plan.job) != qc.state_hash {
             return Err("the sum leads to another state than the certified one".into());
@@ -150,6 +160,23 @@ impl Step<'_> {
         }
         Ok(set)
     }
+}
+
+/// The evidence must prove, with the roster's keys alone, that just this agency broke the protocol.
+fn check_accusation(
+    manifest: &Manifest,
+    plan: &Plan,
+    accusation: &Accusation,
+) -> Result<(), String> {
+    let bytes = hex::decode(&accusation.evidence).map_err(|e| e.to_string())?;
+    let limits = Limits::for_members(plan.roster.size());
+    let evidence = Evidence::decode(&bytes, &limits).map_err(|e| e.to_string())?;
+    let (party, what) = evidence.verify(&plan.roster).map_err(|e| e.to_string())?;
+    let index = manifest.index_of(&accusation.agency);
+    if index.map(|index| Party::Node(NodeIndex(index))) != Some(party) {
+        return Err(format!("it is {party} who {what}"));
+    }
+    Ok(())
 }
 
 fn check_end(plan: &Plan, record: &Record) -> Result<(), SimulationError> {

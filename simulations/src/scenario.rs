@@ -207,7 +207,7 @@ mod tests {
             ("seed =", "data = \"x\"\nseed =", "either a folder or a [synthetic]"),
             ("agencies = 5", "agencies = 4", "synthetic.agencies"),
             ("seed =", "agencies = 9\nseed =", "the job names 5"),
-            ("seed =", "agencies = 2\nseed =", "between 3 and 128"),
+            ("seed =", "agencies = 2\nseed =", "between 3 and 2000"),
             ("seed =", "rounds = 0\nseed =", "training.rounds"),
             ("from_round = ", "from_round = 9", "from_round"),
             ("agency = \"", "agency = \"no-", "not in the job"),

@@ -83,6 +83,13 @@ impl fmt::Display for Verdict {
             plan.roster.thresholds.quorum
         )?;
         writeln!(f, "sums        each is the one that was certified")?;
+        if !record.accusations.is_empty() {
+            writeln!(
+                f,
+                "blame       {} agencies evicted with evidence; each piece proves what is said",
+                record.accusations.len()
+            )?;
+        }
         writeln!(f, "states      recomputed from the sums; the last is {}", state.hash(&plan.job))?;
         match &self.model {
             Some(path) => writeln!(f, "model       {}: is that last state", path.display())?,

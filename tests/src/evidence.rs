@@ -82,10 +82,11 @@ fn replayed(folder: &Path, manifest: &Manifest, plan: &Plan, rounds: &[RoundEntr
     for (number, entry) in rounds.iter().enumerate() {
         assert_eq!(entry.round as usize, number, "rounds are certified in order");
         let qc = certificate(plan, entry);
-        let lanes = sum(folder, entry.round);
-        let root = vector_root(VectorKind::Sum, &qc.context, &lanes);
+        let operation = plan.operation(entry.round).expect("a planned round");
+        let lanes = operation.unpack(&sum(folder, entry.round)).expect("a sum of the plan's shape");
+        let root = vector_root(VectorKind::Sum, &qc.context, operation.lanes(), &lanes);
         assert_eq!(root, qc.sum_root, "round {number}: the sum is not the certified one");
-        let signed = tributary_dp::from_lanes(&lanes);
+        let signed = operation.from_lanes(&lanes);
         state = plan.apply(manifest, &state, &signed).expect("a sum of the planned length");
         assert_eq!(state.hash(&plan.job), qc.state_hash, "round {number}: another state");
     }
@@ -110,9 +111,7 @@ fn certificate(plan: &Plan, entry: &RoundEntry) -> ResultQc {
     qc
 }
 
-fn sum(folder: &Path, round: u32) -> Vec<u32> {
+fn sum(folder: &Path, round: u32) -> Vec<u8> {
     let path = folder.join("sums").join(format!("{round:04}.bin"));
-    let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let lanes = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    lanes.collect()
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

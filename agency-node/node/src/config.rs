@@ -1,5 +1,6 @@
 //! `node.toml`: where the aggregator is and how this node runs. Unknown fields are refused.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct Config {
     /// Seconds between signs of life on an idle session.
     #[serde(default = "default_heartbeat")]
     pub heartbeat_seconds: u64,
+    /// Threads that mask and hash a vector; as many as there are cores if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<NonZeroUsize>,
 }
 
 /// Which trainer computes gradients.
@@ -71,6 +75,12 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// Threads to use on this machine.
+    pub fn threads(&self) -> NonZeroUsize {
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.threads.unwrap_or_else(cores)
+    }
+
     /// Reads and checks `node.toml` in the data directory.
     ///
     /// # Errors

@@ -146,6 +146,7 @@ impl DataDir {
             policy: self.policy(config)?,
             datasets: datasets.iter().map(source).collect::<BTreeMap<_, _>>(),
             trainers: crate::trainers::factory(trainer),
+            threads: config.threads(),
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         })
     }

@@ -10,8 +10,8 @@ use tributary_job::spec::PrivacyMode;
 use tributary_job::{JobSpec, Manifest, Plan, RosterEntry};
 use tributary_ledger::Entry;
 use tributary_secagg::{
-    Digest, EpochStart, Identity, Limits, NodeIndex, NodeMessage, NodeSet, RoundView, ServerEpoch,
-    ServerMessage, ServerOutput, ServerRound,
+    Digest, EpochFacts, EpochStart, Identity, Limits, NodeIndex, NodeMessage, NodeSet, RoundView,
+    ServerEpoch, ServerMessage, ServerOutput, ServerRound, ServerSeat,
 };
 use tributary_training::{Dataset, ReferenceTrainer};
 use tributary_wire::session::{FromNode, JobAnswer, JobOffer, ReportCode, Secagg, ToNode};
@@ -89,6 +89,7 @@ pub(crate) fn policy() -> Policy {
         max_delta: 1e-5,
         min_survivors: 3,
         min_colluders: 0,
+        min_corrupt_fraction: 0.0,
         max_rounds: 100,
         max_parameters: 1000,
     }
@@ -173,6 +174,7 @@ impl Federation {
             policy: policy(),
             datasets: BTreeMap::from([("d".to_owned(), source)]),
             trainers: Box::new(|model, inputs| Ok(Box::new(ReferenceTrainer::new(model, inputs)))),
+            threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         }
     }
@@ -182,7 +184,7 @@ impl Federation {
         let entry = |record: &Record| match record {
             Record::Book(entry) => Some(entry.clone()),
             Record::Accepted { entry, .. } | Record::Ended { entry, .. } => entry.clone(),
-            Record::Epoch { .. } | Record::State { .. } => None,
+            Record::Epoch { .. } | Record::Answered { .. } | Record::State { .. } => None,
         };
         self.persisted[i].iter().filter_map(entry).collect()
     }
@@ -195,10 +197,14 @@ impl Federation {
         for record in &self.persisted[i] {
             match record {
                 Record::Accepted { manifest, .. } => {
-                    job = Some(StoredJob { manifest: manifest.clone(), epoch: None, state: None });
+                    let manifest = manifest.clone();
+                    job = Some(StoredJob { manifest, epoch: None, state: None, answered: None });
                 }
                 Record::Epoch { secret, .. } => {
                     job.as_mut().unwrap().epoch = Some(secret.0.to_vec());
+                }
+                Record::Answered { number, .. } => {
+                    job.as_mut().unwrap().answered = Some(*number);
                 }
                 Record::State { state, certificate, .. } => {
                     job.as_mut().unwrap().state = Some((state.clone(), certificate.clone()));
@@ -246,6 +252,9 @@ impl Federation {
                 Output::Persist(record) => self.persisted[i].push(record),
                 Output::Send(FromNode::Report(report)) => self.reports.push((i, report.code)),
                 Output::Send(frame) => sent.push(frame),
+                Output::Upload { job, upload } => sent.extend(upload.map(|message| {
+                    FromNode::Secagg(Secagg { job, frame: message.encode().into() })
+                })),
                 Output::Note(text) => self.notes.push(text),
             }
         }
@@ -254,7 +263,7 @@ impl Federation {
 
     /// Gives agency `i` a protocol message; the messages that it sends.
     pub(crate) fn tell(&mut self, i: usize, message: &ServerMessage) -> Vec<NodeMessage> {
-        let frame = Secagg { job: self.plan.job.0, frame: message.encode() };
+        let frame = Secagg { job: self.plan.job.0, frame: message.encode().into() };
         let sent = self.give(i, ToNode::Secagg(frame));
         let decode = |frame| match frame {
             FromNode::Secagg(s) => NodeMessage::decode(&s.frame, &self.limits).unwrap(),
@@ -265,21 +274,26 @@ impl Federation {
 
     /// The aggregator's signed start of an epoch.
     pub(crate) fn epoch_start(&self, epoch: u32) -> ServerMessage {
-        EpochStart::new(&self.plan.roster, &self.aggregator, epoch).into()
+        EpochStart::new(&self.plan.roster, &self.aggregator, epoch, 0, NodeSet::new(5)).into()
     }
 
-    /// Everybody agrees on the keys of an epoch; its transcript.
-    pub(crate) fn agree(&mut self, epoch: u32) -> Digest {
-        let (roster, key) = (self.plan.roster.clone(), self.aggregator.clone());
-        let mut server = ServerEpoch::open(roster, key, epoch).unwrap();
-        let start = self.epoch_start(epoch);
-        let mut queue: VecDeque<_> = (0..5).map(|i| (NodeIndex(i), start.clone())).collect();
+    /// The aggregator's seat.
+    pub(crate) fn server(&self) -> ServerSeat {
+        let seat = ServerSeat::new(self.plan.roster.clone(), self.aggregator.clone()).unwrap();
+        // Everybody's turn at once: these tests look at what each engine does, not at the order.
+        seat.with_uploads(std::num::NonZeroUsize::new(5).unwrap())
+    }
+
+    /// Everybody agrees on the keys of an epoch.
+    pub(crate) fn agree(&mut self, epoch: u32) -> EpochFacts {
+        let (mut server, out) = ServerEpoch::open(&self.server(), epoch, NodeSet::new(5));
+        let mut queue: VecDeque<_> = sends(out).into();
         while let Some((node, message)) = queue.pop_front() {
             for answer in self.tell(usize::from(node.0), &message) {
                 queue.extend(sends(server.handle(node, answer).unwrap()));
             }
         }
-        server.transcript().unwrap()
+        server.facts().unwrap().clone()
     }
 
     /// What every party believes about an attempt of the first round.
@@ -291,6 +305,7 @@ impl Federation {
             attempt,
             operation: operation.operation.code(),
             vector_len: operation.vector_len,
+            lane_bits: operation.lanes(),
             state_hash: state.hash(&self.plan.job),
             params_hash: self.plan.params_hash(operation).unwrap(),
             previous: Digest::ZERO,
@@ -303,15 +318,12 @@ impl Federation {
     pub(crate) fn attempt(
         &mut self,
         attempt: u16,
-        epoch: u32,
-        transcript: Digest,
+        facts: &EpochFacts,
         cohort: NodeSet,
     ) -> ServerRound {
-        let (roster, key) = (self.plan.roster.clone(), self.aggregator.clone());
         let view = self.view(attempt);
-        let (mut server, out) =
-            ServerRound::open(roster, key, epoch, transcript, view, cohort).unwrap();
-        let mut queue: VecDeque<_> = sends(out).collect();
+        let (mut server, out) = ServerRound::open(&self.server(), facts, view, cohort).unwrap();
+        let mut queue: VecDeque<_> = sends(out).into();
         while let Some((node, message)) = queue.pop_front() {
             for answer in self.tell(usize::from(node.0), &message) {
                 queue.extend(sends(server.handle(node, answer).unwrap()));
@@ -326,9 +338,16 @@ pub(crate) fn now() -> Now {
     Now("2026-01-01T00:00:00Z".into())
 }
 
-fn sends(out: Vec<ServerOutput>) -> impl Iterator<Item = (NodeIndex, ServerMessage)> {
-    out.into_iter().filter_map(|output| match output {
-        ServerOutput::Send(node, message) => Some((node, message)),
-        _ => None,
-    })
+fn sends(out: Vec<ServerOutput>) -> Vec<(NodeIndex, ServerMessage)> {
+    let mut found = Vec::new();
+    for output in out {
+        match output {
+            ServerOutput::Send(node, message) => found.push((node, message)),
+            ServerOutput::SendAll(nodes, message) => {
+                found.extend(nodes.iter().map(|node| (node, message.clone())));
+            }
+            _ => {}
+        }
+    }
+    found
 }

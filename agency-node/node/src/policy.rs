@@ -28,11 +28,19 @@ pub struct Policy {
     pub min_survivors: u16,
     /// Colluding agencies that the noise must at least allow for.
     pub min_colluders: u16,
+    /// The share of the roster that a job must at least allow for as colluding; 0.1 if left out. A
+    /// number alone says little about a large roster.
+    #[serde(default = "default_corrupt_fraction")]
+    pub min_corrupt_fraction: f64,
     /// Most secure rounds of one job.
     pub max_rounds: u32,
     /// Most parameters of a model: memory and time of this node.
     #[serde(default = "default_max_parameters")]
     pub max_parameters: u64,
+}
+
+fn default_corrupt_fraction() -> f64 {
+    0.1
 }
 
 fn default_max_parameters() -> u64 {
@@ -113,6 +121,9 @@ impl Policy {
         if !(positive(policy.max_delta) && policy.max_delta < 0.01) {
             return Err("max_delta must be in (0, 0.01)".into());
         }
+        if !(0.0..1.0).contains(&policy.min_corrupt_fraction) {
+            return Err("min_corrupt_fraction must be at least 0 and below 1".into());
+        }
         if policy.min_survivors < 3 {
             return Err("min_survivors below 3 would open sums of too few agencies".into());
         }
@@ -152,6 +163,11 @@ impl Policy {
         }
         if t.corrupt < self.min_colluders {
             let text = format!("allows for {}, at least {}", t.corrupt, self.min_colluders);
+            return refuse(RefusalCode::PolicyCollusion, text);
+        }
+        if f64::from(t.corrupt) < self.min_corrupt_fraction * f64::from(t.n) - 1e-9 {
+            let least = self.min_corrupt_fraction;
+            let text = format!("allows for {} of {}, at least a share of {least}", t.corrupt, t.n);
             return refuse(RefusalCode::PolicyCollusion, text);
         }
         if spec.privacy.mode != PrivacyMode::None && spec.privacy.delta > self.max_delta {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tributary_transport::federation_client;
-use tributary_wire::session::{FromNode, ToNode};
+use tributary_wire::session::{FromNode, Secagg, ToNode};
 use tributary_wire::v1::NodeFrame;
 
 use crate::engine::{Engine, Now, Output};
@@ -108,6 +108,15 @@ async fn carry_out(
             Output::Persist(record) => storage.persist(&record).await?,
             Output::Send(frame) if ended.is_none() => ended = send(to_server, frame, stop).await,
             Output::Send(_) => {}
+            Output::Upload { job, upload } => {
+                for message in upload {
+                    if ended.is_some() {
+                        break;
+                    }
+                    let frame = Secagg { job, frame: message.encode().into() };
+                    ended = send(to_server, FromNode::Secagg(frame), stop).await;
+                }
+            }
             Output::Note(text) => tracing::info!("{text}"),
         }
     }

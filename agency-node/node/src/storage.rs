@@ -103,6 +103,16 @@ impl Storage {
                     .execute(&self.pool)
                     .await?;
             }
+            Record::Answered { job, number: (epoch, restart) } => {
+                sqlx::query(
+                    "UPDATE job SET answered_epoch = ?, answered_restart = ? WHERE hash = ?",
+                )
+                .bind(i64::from(*epoch))
+                .bind(i64::from(*restart))
+                .bind(job)
+                .execute(&self.pool)
+                .await?;
+            }
             Record::State { job, state, certificate } => {
                 sqlx::query("UPDATE job SET state = ?, certificate = ? WHERE hash = ?")
                     .bind(state)
@@ -204,17 +214,25 @@ impl Storage {
     /// From the database.
     pub async fn open_job(&self) -> Result<Option<StoredJob>, StorageError> {
         let row = sqlx::query(
-            "SELECT manifest, epoch, state, certificate FROM job WHERE outcome IS NULL LIMIT 1",
+            "SELECT manifest, epoch, state, certificate, answered_epoch, answered_restart \
+             FROM job WHERE outcome IS NULL LIMIT 1",
         )
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let state: Option<Vec<u8>> = row.try_get(2)?;
         let certificate: Option<Vec<u8>> = row.try_get(3)?;
+        let (epoch, restart): (Option<i64>, Option<i64>) = (row.try_get(4)?, row.try_get(5)?);
+        let answered = match (epoch.map(u32::try_from), restart.map(u8::try_from)) {
+            (Some(Ok(epoch)), Some(Ok(restart))) => Some((epoch, restart)),
+            (None, None) => None,
+            _ => return Err(StorageError::Corrupt("answered epoch".into())),
+        };
         Ok(Some(StoredJob {
             manifest: row.try_get(0)?,
             epoch: row.try_get(1)?,
             state: state.zip(certificate),
+            answered,
         }))
     }
 }
@@ -273,11 +291,15 @@ mod tests {
         storage.persist(&accepted(1, "j")).await.unwrap();
         let state = Record::State { job: "j".into(), state: vec![1], certificate: vec![2] };
         storage.persist(&state).await.unwrap();
+        assert_eq!(storage.open_job().await.unwrap().unwrap().answered, None);
+        let answered = Record::Answered { job: "j".into(), number: (3, 1) };
+        storage.persist(&answered).await.unwrap();
         storage.close().await;
         let storage = Storage::open(dir.path()).await.unwrap();
         assert_eq!(storage.datasets().await.unwrap(), [row]);
         let open = storage.open_job().await.unwrap().unwrap();
         assert_eq!(open.state, Some((vec![1], vec![2])));
+        assert_eq!(open.answered, Some((3, 1)));
         let (entry, job) = (Some(entry(2)), "j".to_owned());
         let ended = Record::Ended { entry, job, outcome: "done".into() };
         storage.persist(&ended).await.unwrap();

@@ -8,55 +8,55 @@ use std::sync::Arc;
 use tributary_job::{Manifest, ModelState, Plan, PlanError};
 use tributary_ledger::Chain;
 use tributary_secagg::{
-    Digest, Fault, Identity, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch, ServerPhase,
-    ServerRound,
+    Digest, EpochFacts, Fault, Identity, Lanes, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch,
+    ServerPhase, ServerRound, ServerSeat,
 };
 
-use crate::event::{Effect, Event, Now, Resume, Step, Timeouts};
+use crate::event::{Capacity, Effect, Event, Now, Step, Timeouts};
 use crate::progress::{JobPhase, Progress};
-use crate::record::{AgencyEntry, KIND_AGENCY, KIND_END, KIND_MANIFEST};
+use crate::record::{KIND_END, KIND_MANIFEST};
 use crate::snapshot::Snapshot;
 
 mod keying;
+mod members;
 mod rounds;
+mod turns;
+
+use members::Member;
+use turns::Turns;
 
 /// Coordinates one job.
 pub struct Coordinator {
     manifest: Manifest,
     plan: Plan,
+    seat: ServerSeat,
     identity: Arc<Identity>,
     timeouts: Timeouts,
+    capacity: Capacity,
     state: ModelState,
     certificate: Option<ResultQc>,
     chain: Chain,
     members: Vec<Member>,
     stage: Stage,
     epoch: u32,
-    /// Who holds keys of the epoch; what a node claims can only take it out.
-    epoch_members: NodeSet,
-    transcript: Option<Digest>,
+    /// What came out of the newest epoch, also who holds its keys; what a node claims can only
+    /// take it out.
+    facts: Option<EpochFacts>,
     next_attempt: u16,
     spent: u32,
     survivors_last: Vec<String>,
-}
-
-/// What the coordinator knows of one agency.
-#[derive(Debug, Clone, Default)]
-struct Member {
-    connected: bool,
-    accepted: bool,
-    resume: Resume,
-    excluded: Option<String>,
-    /// Attempts that it sits out because it held up or broke the last one.
-    benched: u8,
-    evictions: u8,
 }
 
 enum Stage {
     /// Every agency must be there and accept by the deadline.
     Offering { deadline: u64 },
     /// Every agency takes part in the key agreement.
-    Keying { epoch: Box<ServerEpoch>, deadline: u64 },
+    Keying {
+        epoch: Box<ServerEpoch>,
+        deadline: u64,
+        /// Who left meanwhile: it is not in this epoch, also when it is back.
+        left: NodeSet,
+    },
     /// A secure round runs.
     Running(Box<Attempt>),
     /// Too few agencies are there to start one, or a failed attempt is let settle.
@@ -76,12 +76,16 @@ struct Attempt {
     bytes_up: u64,
     /// Whether nodes may have charged for it.
     granted: bool,
-    /// Who left or gave up: it hears nothing more of this attempt.
+    /// Who left, gave up or was evicted: it hears nothing more of this attempt.
     gone: NodeSet,
+    /// Who left or gave up after the grant.
+    left: NodeSet,
     /// Who let a deadline pass.
     late: NodeSet,
+    /// Whose turn it is to upload, and how it goes on.
+    turns: Turns,
     /// Sum and next state, once opened.
-    opened: Option<(Vec<u32>, ModelState)>,
+    opened: Option<(Lanes, ModelState)>,
 }
 
 /// Why a coordinator cannot be made.
@@ -90,6 +94,9 @@ pub enum CoordinatorError {
     /// The manifest does not work out.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The key in use is not the manifest's.
+    #[error(transparent)]
+    Identity(#[from] Fault),
     /// What was stored does not belong together.
     #[error("stored state of the job: {0}; restore a backup or submit the job anew")]
     Stored(String),
@@ -108,20 +115,20 @@ impl Coordinator {
     ) -> Result<(Self, Vec<Effect>), CoordinatorError> {
         let plan = Plan::derive(&manifest)?;
         let state = plan.initial_state(&manifest);
-        let n = plan.roster.thresholds.n;
         let mut new = Self {
-            epoch_members: NodeSet::new(n),
+            seat: ServerSeat::new(plan.roster.clone(), identity.clone())?,
+            facts: None,
             members: vec![Member::default(); manifest.roster.len()],
             stage: Stage::Offering { deadline: now.millis + timeouts.gather },
             manifest,
             plan,
             identity,
             timeouts,
+            capacity: Capacity::default(),
             state,
             certificate: None,
             chain: Chain::new(),
             epoch: 0,
-            transcript: None,
             next_attempt: 0,
             spent: 0,
             survivors_last: Vec::new(),
@@ -162,23 +169,43 @@ impl Coordinator {
         if new.state.completed != snapshot.completed {
             return Err(CoordinatorError::Stored("snapshot and state differ in rounds".into()));
         }
-        if let Some(text) = &snapshot.transcript {
-            let bytes = hex::decode(text).ok().and_then(|b| b.try_into().ok());
-            let bytes = bytes.ok_or(CoordinatorError::Stored("epoch transcript".into()))?;
-            new.transcript = Some(Digest(bytes));
+        if let (Some(transcript), Some(coin)) = (&snapshot.transcript, &snapshot.coin) {
+            let damaged = |_| CoordinatorError::Stored("epoch".into());
+            let mut members = NodeSet::new(new.plan.roster.size());
+            for member in &snapshot.epoch_members {
+                members.insert(NodeIndex(*member));
+            }
+            new.facts = Some(EpochFacts {
+                epoch: snapshot.epoch,
+                transcript: Digest::from_hex(transcript).map_err(damaged)?,
+                coin: Digest::from_hex(coin).map_err(damaged)?,
+                members,
+            });
             new.stage =
                 Stage::Waiting { deadline: now.millis + timeouts.rejoin, not_before: now.millis };
-            for member in &snapshot.epoch_members {
-                if usize::from(*member) < new.members.len() {
-                    new.epoch_members.insert(NodeIndex(*member));
-                }
-            }
         }
         new.epoch = snapshot.epoch;
         new.next_attempt = snapshot.next_attempt;
         new.spent = snapshot.spent;
         new.chain = Chain::resume(snapshot.head.clone());
+        for (node, why) in &snapshot.excluded {
+            if let Some(member) = new.member_mut(NodeIndex(*node)) {
+                member.excluded = Some(why.clone());
+            }
+        }
+        for (node, strikes) in &snapshot.evictions {
+            if let Some(member) = new.member_mut(NodeIndex(*node)) {
+                member.strikes = *strikes;
+            }
+        }
         Ok(new)
+    }
+
+    /// How much of the machine the job may use from its next attempt on.
+    pub fn set_capacity(&mut self, capacity: Capacity) {
+        let seat = self.seat.clone();
+        self.capacity = capacity;
+        self.seat = seat.with_threads(capacity.threads).with_uploads(capacity.uploads);
     }
 
     /// The manifest.
@@ -228,7 +255,7 @@ impl Coordinator {
     pub fn progress(&self) -> Progress {
         let (phase, step, waiting, attempt) = match &self.stage {
             Stage::Offering { .. } => {
-                let waiting = self.members_where(|m| !m.accepted);
+                let waiting = self.members_where(|m| !m.accepted && m.excluded.is_none());
                 (JobPhase::Offering, "agencies look at the offer".to_owned(), waiting, 0)
             }
             Stage::Keying { epoch, .. } => {
@@ -257,92 +284,6 @@ impl Coordinator {
         }
     }
 
-    fn connected(&mut self, node: NodeIndex, resume: Resume, effects: &mut Vec<Effect>) {
-        if let Stage::Ended { complete, reason } = &self.stage {
-            let certificate = self.certificate.as_ref().map(ResultQc::encode);
-            let (complete, reason) = (*complete, reason.clone());
-            effects.push(Effect::End { node, complete, reason, certificate });
-            return;
-        }
-        if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-            member.connected = true;
-            member.accepted = false;
-            member.resume = resume;
-            effects.push(Effect::Offer(node));
-        }
-    }
-
-    fn disconnected(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(usize::from(node.0)) else { return };
-        member.connected = false;
-        member.accepted = false;
-        match &mut self.stage {
-            Stage::Keying { .. } => {
-                effects.push(Effect::Note(format!(
-                    "{} left while keys were agreed on; a new epoch starts when it is back",
-                    self.name(node)
-                )));
-                self.stage = Stage::Offering { deadline: now.millis + self.timeouts.gather };
-            }
-            Stage::Running(attempt) => {
-                attempt.gone.insert(node);
-                let outputs = attempt.round.drop_node(node);
-                self.round_outputs(now, outputs, effects);
-            }
-            _ => {}
-        }
-    }
-
-    fn accepted(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(usize::from(node.0)) else { return };
-        if !member.connected || member.accepted {
-            return;
-        }
-        member.accepted = true;
-        match &self.stage {
-            Stage::Offering { .. } => {
-                if self.members.iter().all(|m| m.accepted) {
-                    self.start_epoch(now, effects);
-                }
-            }
-            Stage::Waiting { not_before, .. }
-                if now.millis < *not_before && !self.everybody_is_back() => {}
-            Stage::Waiting { .. } => self.begin_attempt(now, effects),
-            Stage::Running(_) => {
-                let text = match self.fit(node) {
-                    Ok(()) => "takes part from the next round on".to_owned(),
-                    Err(why) => why,
-                };
-                effects.push(Effect::Idle(node, text));
-            }
-            Stage::Keying { .. } | Stage::Ended { .. } => {}
-        }
-    }
-
-    /// Whether nobody is missing who could still take part: then there is nothing to wait for.
-    fn everybody_is_back(&self) -> bool {
-        let back = |m: &Member| m.excluded.is_some() || (m.connected && m.accepted);
-        self.epoch_members.iter().all(|n| self.members.get(usize::from(n.0)).is_some_and(back))
-    }
-
-    fn refused(&mut self, now: Now, node: NodeIndex, reason: String, effects: &mut Vec<Effect>) {
-        let name = self.name(node);
-        // Still in another job: it is asked again when it is done there and connects anew.
-        if reason.starts_with("busy") {
-            effects.push(Effect::Note(format!("{name} is busy: {reason}")));
-            return self.disconnected(now, node, effects);
-        }
-        if self.transcript.is_none() {
-            let text = format!("{name} refuses the job: {reason}");
-            return self.end(now, false, text, effects);
-        }
-        self.blame(now, node, "refused", &reason, effects);
-        if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-            member.excluded = Some(format!("it refused the job: {reason}"));
-        }
-        self.disconnected(now, node, effects);
-    }
-
     fn secagg(&mut self, now: Now, node: NodeIndex, frame: &[u8], effects: &mut Vec<Effect>) {
         match &self.stage {
             Stage::Keying { .. } => self.keying_frame(now, node, frame, effects),
@@ -352,39 +293,12 @@ impl Coordinator {
         }
     }
 
-    /// A node gives the running attempt up. Anything about another attempt is late; a second report
-    /// says nothing new and costs nothing.
-    fn reported(
-        &mut self,
-        now: Now,
-        node: NodeIndex,
-        number: (u32, u16),
-        text: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let running = (self.state.completed, self.next_attempt.saturating_sub(1));
-        let Stage::Running(attempt) = &mut self.stage else { return };
-        let first = attempt.cohort.contains(node) && !attempt.gone.contains(node);
-        if number != running || !first {
-            return;
-        }
-        attempt.gone.insert(node);
-        // Whatever state it is in, it gets the certified one before it is asked again.
-        if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-            member.resume.completed = None;
-        }
-        self.blame(now, node, "report", text, effects);
-        if let Stage::Running(attempt) = &mut self.stage {
-            let outputs = attempt.round.drop_node(node);
-            self.round_outputs(now, outputs, effects);
-        }
-    }
-
     fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let late = |deadline: u64| now.millis >= deadline;
         match &mut self.stage {
             Stage::Offering { deadline } if late(*deadline) => {
-                let missing = self.members_where(|m| !m.accepted).join(", ");
+                let absent = |m: &Member| !m.accepted && m.excluded.is_none();
+                let missing = self.members_where(absent).join(", ");
                 let text = format!("not every agency accepted in time; missing: {missing}");
                 self.end(now, false, text, effects);
             }
@@ -392,14 +306,7 @@ impl Coordinator {
                 *deadline = now.millis + self.timeouts.step;
                 self.keying_deadline(now, effects);
             }
-            Stage::Running(attempt) if late(attempt.deadline) => {
-                attempt.deadline = now.millis + self.timeouts.step;
-                for node in attempt.round.waiting_for().iter() {
-                    attempt.late.insert(node);
-                }
-                let outputs = attempt.round.deadline();
-                self.round_outputs(now, outputs, effects);
-            }
+            Stage::Running(_) => self.round_tick(now, effects),
             Stage::Waiting { deadline, .. } if late(*deadline) => {
                 let missing = self.members_where(|m| !m.connected).join(", ");
                 let text = format!("too few agencies came back in time; missing: {missing}");
@@ -434,50 +341,6 @@ impl Coordinator {
         effects.push(Effect::Finished { complete, reason });
     }
 
-    /// Whether an agency can be in a cohort, else why not.
-    fn fit(&self, node: NodeIndex) -> Result<(), String> {
-        let Some(member) = self.members.get(usize::from(node.0)) else {
-            return Err("not in the roster".into());
-        };
-        match (&member.excluded, member.resume.epoch) {
-            (Some(why), _) => Err(format!("sits out for the rest of the job: {why}")),
-            (None, Some(epoch)) if epoch == self.epoch && self.epoch_members.contains(node) => {
-                Ok(())
-            }
-            (None, _) => Err(format!(
-                "it does not hold the keys of epoch {}; it can join again with the next job",
-                self.epoch
-            )),
-        }
-    }
-
-    fn fault(&mut self, now: Now, node: NodeIndex, fault: &Fault, effects: &mut Vec<Effect>) {
-        self.blame(now, node, "fault", &fault.to_string(), effects);
-        effects.push(Effect::Disconnect(node, fault.to_string()));
-        self.disconnected(now, node, effects);
-    }
-
-    fn blame(
-        &mut self,
-        now: Now,
-        node: NodeIndex,
-        what: &str,
-        text: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let entry = AgencyEntry {
-            round: self.state.completed,
-            agency: self.name(node),
-            what: what.to_owned(),
-            text: text.to_owned(),
-        };
-        effects.push(Effect::Note(format!("{}: {what}: {text}", entry.agency)));
-        let mut step = Step::default();
-        let body = serde_json::to_value(&entry).unwrap_or_default();
-        self.record(&mut step, now, KIND_AGENCY, body);
-        effects.push(self.persist(step));
-    }
-
     /// Appends an entry to the record. Bodies are plain JSON values, which always serialise.
     fn record(&mut self, step: &mut Step, now: Now, kind: &str, body: serde_json::Value) {
         let identity = self.identity.clone();
@@ -489,34 +352,24 @@ impl Coordinator {
 
     /// Completes a step with snapshot and progress.
     fn persist(&self, mut step: Step) -> Effect {
+        let members = || (0_u16..).zip(&self.members);
+        let excluded = members().filter_map(|(i, m)| Some((i, m.excluded.clone()?)));
+        let struck = members().filter(|(_, m)| m.strikes > 0);
         let snapshot = Snapshot {
             epoch: self.epoch,
-            transcript: self.transcript.map(|t| t.to_string()),
-            epoch_members: self.epoch_members.iter().map(|n| n.0).collect(),
+            transcript: self.facts.as_ref().map(|facts| facts.transcript.to_string()),
+            coin: self.facts.as_ref().map(|facts| facts.coin.to_string()),
+            epoch_members: self.epoch_members().iter().map(|n| n.0).collect(),
             completed: self.state.completed,
             next_attempt: self.next_attempt,
             spent: self.spent,
             head: self.chain.head().clone(),
+            excluded: excluded.collect(),
+            evictions: struck.map(|(i, m)| (i, m.strikes)).collect(),
         };
         step.snapshot = serde_json::to_vec(&snapshot).ok();
         step.progress = Some(self.progress());
         Effect::Persist(Box::new(step))
-    }
-
-    fn name(&self, node: NodeIndex) -> String {
-        match self.manifest.roster.get(usize::from(node.0)) {
-            Some(entry) => entry.agency.clone(),
-            None => format!("node {}", node.0),
-        }
-    }
-
-    fn names(&self, set: &NodeSet) -> Vec<String> {
-        set.iter().map(|n| self.name(n)).collect()
-    }
-
-    fn members_where(&self, keep: impl Fn(&Member) -> bool) -> Vec<String> {
-        let pick = |(i, m)| keep(m).then(|| self.name(NodeIndex(i as u16)));
-        self.members.iter().enumerate().filter_map(pick).collect()
     }
 }
 

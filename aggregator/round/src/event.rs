@@ -1,7 +1,10 @@
 //! What the outside tells the coordinator, and what it wants done.
 
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
 use tributary_ledger::Entry;
-use tributary_secagg::NodeIndex;
+use tributary_secagg::{DEFAULT_UPLOADS, NodeIndex};
 
 use crate::progress::Progress;
 
@@ -27,6 +30,22 @@ pub struct Timeouts {
     pub rejoin: u64,
 }
 
+/// How much of the machine a job may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Threads that unmask and hash.
+    pub threads: NonZeroUsize,
+    /// Nodes that upload at a time: every unfinished upload is kept in memory. Where uploads stall,
+    /// up to three times as many have a turn in the end.
+    pub uploads: NonZeroUsize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { threads: NonZeroUsize::MIN, uploads: DEFAULT_UPLOADS }
+    }
+}
+
 /// What a node says it still has of this job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resume {
@@ -48,7 +67,7 @@ pub enum Event {
     /// It does not, for this reason.
     Refused(NodeIndex, String),
     /// A frame of the secure-aggregation protocol.
-    Secagg(NodeIndex, Vec<u8>),
+    Secagg(NodeIndex, Bytes),
     /// It gave up an attempt.
     Reported {
         /// The node.
@@ -73,8 +92,7 @@ pub struct Step {
     pub entries: Vec<Entry>,
     /// What to go on from after a restart.
     pub snapshot: Option<Vec<u8>>,
-    /// A certified round: its number, the sum's lanes (little endian), the new state, the
-    /// certificate.
+    /// A certified round: its number, the sum's packed lanes, the new state, the certificate.
     pub certified: Option<Certified>,
     /// For `status`.
     pub progress: Option<Progress>,
@@ -87,7 +105,7 @@ pub struct Step {
 pub struct Certified {
     /// The round.
     pub round: u32,
-    /// The published sum, u32 lanes, little endian.
+    /// The published sum, packed lanes of the plan's width.
     pub sum: Vec<u8>,
     /// The state after it, canonical bytes.
     pub state: Vec<u8>,
@@ -102,16 +120,16 @@ pub enum Effect {
     Persist(Box<Step>),
     /// Offer the job to a node.
     Offer(NodeIndex),
-    /// Send a protocol frame to a node.
-    Secagg(NodeIndex, Vec<u8>),
+    /// Send a protocol frame to a node. The bytes are shared where several nodes get the same.
+    Secagg(NodeIndex, Bytes),
     /// Send the newest certified state and its certificate to a node that missed rounds.
     State {
         /// To whom.
         node: NodeIndex,
         /// Rounds that the state has applied.
         completed: u32,
-        /// Canonical bytes of the state.
-        state: Vec<u8>,
+        /// Canonical bytes of the state, shared by all nodes that get it.
+        state: Bytes,
         /// Certificate that carries the state's hash.
         certificate: Vec<u8>,
     },

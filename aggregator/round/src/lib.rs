@@ -12,7 +12,7 @@ pub mod record;
 pub mod snapshot;
 
 pub use coordinator::{Coordinator, CoordinatorError};
-pub use event::{Effect, Event, Now, Resume, Step, Timeouts};
+pub use event::{Capacity, Effect, Event, Now, Resume, Step, Timeouts};
 pub use gathering::Gathering;
 pub use progress::{JobPhase, Progress};
 pub use record::RoundEntry;

@@ -43,6 +43,12 @@ pub struct RoundEntry {
     pub bytes_up: u64,
     /// Milliseconds from start to certificate.
     pub millis: u64,
+    /// Agencies that let a deadline pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<String>,
+    /// Agencies that left or gave up after others may have charged for the attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
 }
 
 /// An attempt without a lasting result.
@@ -57,6 +63,9 @@ pub struct AbortEntry {
     pub cohort: Vec<String>,
     /// Agencies that let a deadline pass.
     pub late: Vec<String>,
+    /// Agencies that left or gave up after others may have charged for the attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
     /// Why.
     pub reason: String,
 }
@@ -69,8 +78,12 @@ pub struct AgencyEntry {
     pub round: u32,
     /// The agency.
     pub agency: String,
-    /// `report` (its own words from the fixed list), `fault` or `evicted`.
+    /// `report` (its own words from the fixed list), `fault`, `evicted`, `refused`, or `left` (its
+    /// session ended while keys were agreed on).
     pub what: String,
     /// Details.
     pub text: String,
+    /// Signed messages, hex, that prove it to anybody who has the roster; where there can be any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! What a coordinator needs, beside manifest and state, to go on after a restart.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tributary_ledger::Head;
 
@@ -11,6 +13,8 @@ pub struct Snapshot {
     pub epoch: u32,
     /// Its transcript, hex, once its keys are agreed.
     pub transcript: Option<String>,
+    /// Its joint coin, hex, once its keys are agreed.
+    pub coin: Option<String>,
     /// Who holds its keys, by index in the roster.
     pub epoch_members: Vec<u16>,
     /// Certified rounds.
@@ -21,4 +25,10 @@ pub struct Snapshot {
     pub spent: u32,
     /// Head of the record.
     pub head: Head,
+    /// Who is out of the job and why, by index in the roster.
+    #[serde(default)]
+    pub excluded: BTreeMap<u16, String>,
+    /// How often who broke the protocol, by index in the roster.
+    #[serde(default)]
+    pub evictions: BTreeMap<u16, u8>,
 }

@@ -153,7 +153,7 @@ fn garbage_is_blamed_on_its_sender_and_hurts_nobody_else() {
     while f.coordinator.state().completed == 0 {
         assert!(f.run(1) > 0);
     }
-    f.event(Event::Secagg(NodeIndex(4), vec![0xff; 40]));
+    f.event(Event::Secagg(NodeIndex(4), vec![0xff; 40].into()));
     f.run(ALL);
     f.pass(TIMEOUTS.train);
     assert_eq!(f.finished, Some((true, "all rounds are certified".into())));

@@ -1,5 +1,6 @@
 //! Between the coordinator's words and the wire's: effects become frames, frames become events.
 
+use bytes::Bytes;
 use tributary_job::Manifest;
 use tributary_job::manifest::offer_digest;
 use tributary_round::{Effect, Event, Resume};
@@ -98,7 +99,8 @@ impl Bridge {
         }
     }
 
-    fn state_chunks(&self, completed: u32, state: &[u8], certificate: &[u8]) -> Vec<ToNode> {
+    /// The pieces are slices of the one state: frames for many nodes hold no copy of it.
+    fn state_chunks(&self, completed: u32, state: &Bytes, certificate: &[u8]) -> Vec<ToNode> {
         let pieces = state.chunks(MAX_STATE_CHUNK_BYTES);
         let count = pieces.len() as u32;
         pieces
@@ -109,7 +111,7 @@ impl Bridge {
                     round: completed.saturating_sub(1),
                     index: i as u32,
                     count,
-                    data: data.to_vec(),
+                    data: state.slice_ref(data),
                     certificate: (i == 0).then(|| certificate.to_vec()),
                 })
             })
@@ -120,4 +122,29 @@ impl Bridge {
 fn join(code: &str, text: &Text) -> String {
     let text = text.to_string();
     if text.is_empty() { code.to_owned() } else { format!("{code}: {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_of_a_state_share_its_bytes() {
+        let offer = JobOffer { manifest: Vec::new(), signature: [0; 64] };
+        let bridge = Bridge { job: [1; 32], offer };
+        let state = Bytes::from(vec![7; 2 * MAX_STATE_CHUNK_BYTES + 5]);
+        let (completed, certificate) = (3, vec![9]);
+        let effect =
+            Effect::State { node: NodeIndex(2), completed, state: state.clone(), certificate };
+        let (node, frames) = bridge.frames(&effect).unwrap();
+        assert_eq!((node, frames.len()), (NodeIndex(2), 3));
+        for (i, frame) in frames.into_iter().enumerate() {
+            let ToNode::StateChunk(chunk) = frame else { panic!("{frame:?}") };
+            let from = i * MAX_STATE_CHUNK_BYTES;
+            assert_eq!((chunk.index as usize, chunk.count, chunk.round), (i, 3, 2));
+            assert_eq!(chunk.certificate.is_some(), i == 0);
+            assert_eq!(chunk.data.as_ptr(), state[from..].as_ptr(), "a copy");
+            assert_eq!(chunk.data.len(), MAX_STATE_CHUNK_BYTES.min(state.len() - from));
+        }
+    }
 }

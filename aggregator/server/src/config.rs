@@ -1,10 +1,11 @@
 //! `aggregator.toml`. Unknown fields are refused.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tributary_round::Timeouts;
+use tributary_round::{Capacity, Timeouts};
 
 /// File name inside the data directory.
 pub const FILE: &str = "aggregator.toml";
@@ -23,9 +24,36 @@ pub struct Config {
     /// Days that a node's certificate is valid.
     #[serde(default = "default_days")]
     pub certificate_days: u32,
+    /// How much of the machine a job may use.
+    #[serde(default)]
+    pub capacity: CapacityConfig,
     /// How long each wait may take.
     #[serde(default)]
     pub timeouts: TimeoutConfig,
+}
+
+/// How much of the machine a job may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CapacityConfig {
+    /// Threads that unmask and hash; as many as there are cores if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<NonZeroUsize>,
+    /// Nodes that upload at a time; 4 if it is left out. Each unfinished upload is kept in memory;
+    /// where uploads stall, up to three times as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<NonZeroUsize>,
+}
+
+impl CapacityConfig {
+    /// As the coordinator takes it.
+    pub fn capacity(&self) -> Capacity {
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Capacity {
+            threads: self.threads.unwrap_or_else(cores),
+            uploads: self.uploads.unwrap_or(Capacity::default().uploads),
+        }
+    }
 }
 
 /// Waits, in seconds.
@@ -36,7 +64,7 @@ pub struct TimeoutConfig {
     pub gather_seconds: u32,
     /// For one step of the protocol without training.
     pub step_seconds: u32,
-    /// For training and upload; each arriving chunk renews it.
+    /// For training and upload; each chunk that takes an upload on renews it.
     pub train_seconds: u32,
     /// For enough agencies to come back.
     pub rejoin_seconds: u32,
@@ -124,6 +152,7 @@ mod tests {
         Config::parse(sample).unwrap();
         let extra = format!("{sample}\nlisten_on = \"x\"\n");
         assert!(Config::parse(&extra).is_err());
+        assert!(Config::parse(&sample.replace("uploads = 4", "uploads = 0")).is_err());
         assert!(Config::parse(&sample.replace("step_seconds = 30", "step_seconds = 0")).is_err());
     }
 }

@@ -5,12 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
+use tributary_job::plan::MAX_PARAMETERS;
 use tributary_job::{JobSpec, Manifest};
-use tributary_round::{Coordinator, Effect, Event, Gathering, Now, Snapshot, Step, Timeouts};
-use tributary_secagg::{Identity, NodeIndex};
+use tributary_round::{
+    Capacity, Coordinator, Effect, Event, Gathering, Now, Snapshot, Step, Timeouts,
+};
+use tributary_secagg::{CHUNK_LANES, Identity, NodeIndex};
 use tributary_store::{CertifiedState, Commit, Job, JobState, Store, StoreError};
 use tributary_wire::Text;
+use tributary_wire::limits::MAX_STATE_CHUNK_BYTES;
 use tributary_wire::session::{
     FromNode, Hello, JobEnd, JobOutcome, Refused, SessionRefusalCode, ToNode,
 };
@@ -20,8 +25,17 @@ use crate::bridge::Bridge;
 /// How often time passes for the coordinator and the queue is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Frames that may wait for a slow node before it is cut off.
-const QUEUE: usize = 4096;
+/// Frames that may wait for a slow node before it is cut off: the state and the sum of the largest
+/// model at once. Their bytes are shared by all nodes, so the queue holds no copies.
+const QUEUE: usize = 8192;
+
+// A state has two floats of four bytes per parameter and a little more, a sum a lane.
+const _: () = assert!(
+    QUEUE as u64
+        > MAX_PARAMETERS * 8 / MAX_STATE_CHUNK_BYTES as u64
+            + MAX_PARAMETERS / CHUNK_LANES as u64
+            + 64
+);
 
 /// What sessions tell the hub.
 #[derive(Debug)]
@@ -67,6 +81,7 @@ pub struct Hub<S> {
     store: S,
     identity: Arc<Identity>,
     timeouts: Timeouts,
+    capacity: Capacity,
     started: Instant,
     sessions: HashMap<String, Session>,
     job: Option<Running>,
@@ -91,11 +106,12 @@ struct Running {
 
 impl<S: Store> Hub<S> {
     /// A hub without sessions.
-    pub fn new(store: S, identity: Arc<Identity>, timeouts: Timeouts) -> Self {
+    pub fn new(store: S, identity: Arc<Identity>, timeouts: Timeouts, capacity: Capacity) -> Self {
         Self {
             store,
             identity,
             timeouts,
+            capacity,
             started: Instant::now(),
             sessions: HashMap::new(),
             job: None,
@@ -283,10 +299,11 @@ impl<S: Store> Hub<S> {
             let begun = Coordinator::begin(manifest, identity, self.timeouts, self.now())?;
             Ok((text, bridge, begun))
         });
-        let (text, bridge, (coordinator, effects)) = match begun {
+        let (text, bridge, (mut coordinator, effects)) = match begun {
             Ok(begun) => begun,
             Err(error) => return self.fail(&id, format!("{error:#}")).await,
         };
+        coordinator.set_capacity(self.capacity);
         // One commit: a job that trains has its manifest, its first entry and its snapshot.
         let mut effects = effects.into_iter();
         let first = match effects.next() {
@@ -312,7 +329,7 @@ impl<S: Store> Hub<S> {
             let snapshot: Snapshot = serde_json::from_slice(snapshot)?;
             let identity = self.identity.clone();
             let bridge = Bridge::new(&manifest, &identity)?;
-            let coordinator = Coordinator::restore(
+            let mut coordinator = Coordinator::restore(
                 manifest,
                 identity,
                 self.timeouts,
@@ -320,6 +337,7 @@ impl<S: Store> Hub<S> {
                 &snapshot,
                 certified,
             )?;
+            coordinator.set_capacity(self.capacity);
             anyhow::Ok(Running { id: job.id.clone(), coordinator, bridge })
         };
         match restored() {
@@ -357,7 +375,7 @@ impl<S: Store> Hub<S> {
         while let Some(event) = next.take() {
             let now = self.now();
             let Some(job) = &mut self.job else { return Ok(()) };
-            let effects = job.coordinator.handle(now, event);
+            let effects = blocking(|| job.coordinator.handle(now, event));
             self.carry_out(effects).await?;
             next = self.broken.pop().and_then(|agency| {
                 let node = self.job.as_ref()?.coordinator.manifest().index_of(&agency)?;
@@ -432,6 +450,15 @@ impl Session {
     /// Says why, then ends: the session's task stops when this is dropped.
     fn refuse(self, code: SessionRefusalCode, text: &str) {
         let _ = self.frames.try_send(ToNode::Refused(Refused { code, text: Text::clipped(text) }));
+    }
+}
+
+/// Unmasking takes seconds of pure computing: the sessions go on meanwhile on other threads, if the
+/// runtime has any.
+fn blocking<T>(compute: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(compute),
+        _ => compute(),
     }
 }
 

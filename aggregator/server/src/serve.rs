@@ -54,7 +54,8 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let federation = FederationService { hub: to_hub, next_id: AtomicU64::new(0) };
     let stop = stop_signal()?;
     tracing::info!(listen = %config.listen, "aggregator serves");
-    let hub = Hub::new(store.clone(), identity, config.timeouts.timeouts());
+    let hub =
+        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity());
     let hub = tokio::spawn(hub.run(from_sessions, stopped(stop.clone())));
     let watch = tokio::spawn(watch_revocations(store.clone(), revocations));
     let options =

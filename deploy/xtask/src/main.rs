@@ -1,9 +1,10 @@
 //! `cargo xtask`: what a person types after cloning the project.
 //!
 //! `setup` brings libtorch and the demo's data, `demo` runs a whole federation of real processes
-//! on this machine, `test` runs every check. This crate only starts programs and moves files: it
-//! knows the command lines of the binaries and none of their code.
+//! on this machine, `bench` measures, `test` runs every check. This crate only starts programs and
+//! moves files: it knows the command lines of the binaries and none of their code.
 
+mod bench;
 mod check;
 mod data;
 mod demo;
@@ -41,6 +42,8 @@ enum Task {
     Setup(setup::SetupArgs),
     /// Run a federation of real processes on this machine and report what it achieved.
     Demo(demo::DemoArgs),
+    /// Measure secure aggregation on this machine, beside Flower if wished.
+    Bench(bench::BenchArgs),
     /// Set up, then run format, lints, build, every test and the documentation build.
     Test(check::TestArgs),
 }
@@ -87,6 +90,7 @@ fn perform(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Task::Setup(args) => setup::run(&repo, &args.plan()),
         Task::Demo(args) => demo::run(&repo, &args),
+        Task::Bench(args) => bench::run(&repo, &args),
         Task::Test(args) => check::run(&repo, &args),
     }
 }

@@ -4,13 +4,15 @@
 use rand_core::{CryptoRng, RngCore};
 use serde::{Deserialize, Serialize};
 
+use super::bits::lane_bits;
 use super::parameters::ReleaseParameters;
 use super::tau::discrete_sum_tau;
-use super::{LANE_LIMIT, MIN_CLAMP, RESOLUTION};
+use super::{LANE_LIMIT, MIN_CLAMP, RESOLUTION, compare};
 use crate::accountant::{RdpCurve, discrete_correction, subsampled_gaussian};
 use crate::error::DpError;
+use crate::lanes::to_lanes;
 use crate::noise::DiscreteGaussian;
-use crate::quantise::{quantise, to_lanes};
+use crate::quantise::quantise;
 
 /// Smallest noise share at which a sum of discrete Gaussians is as good as one.
 const MIN_SIGMA_LOCAL: f64 = 3.0;
@@ -41,6 +43,10 @@ pub struct Release {
     /// Bound of the sum's noise in every coordinate, broken with probability at most 1e-6 per
     /// release, when all n nodes survive. In integer units.
     pub noise_tail: f64,
+    /// Bits b of a lane of secure aggregation: the smallest in 8..=32 with
+    /// `n L + noise_tail < 2^(b-1)`, so that the sum opens modulo 2^b as itself unless the noise
+    /// exceeds its tail.
+    pub lane_bits: u8,
 }
 
 impl Release {
@@ -49,8 +55,15 @@ impl Release {
     /// The clamp is the smaller of what a batch can reach at most (`s C (1 + eta)
     /// max_units_per_node`) and of the largest L with `n L + kappa sigma_local sqrt(n) < 2^31`,
     /// `kappa = sqrt(2 ln(2d / 1e-6))`. In the first case nothing is ever clamped; in the second
-    /// [`Release::units_before_clamp`] says how many units it takes. Neither clamping nor a wrap of
-    /// the lanes affects privacy.
+    /// [`Release::units_before_clamp`] says how many units it takes. A clamp below both would trade
+    /// truth for bandwidth, and how much can only be said by looking at data; so lanes are narrow
+    /// exactly where `max_units_per_node` is a node's true maximum, and 32 bits wide where it is a
+    /// generous cap.
+    ///
+    /// Privacy depends on neither clamp nor lane width, and the accountant reads neither. The clamp is
+    /// 1-Lipschitz and comes before the noise, so the sensitivity holds with any; the reduction
+    /// modulo 2^b comes after the noise and is a function of the noisy sum. A wrap is a wrong number
+    /// in a coordinate.
     ///
     /// # Errors
     /// If a parameter is outside its domain, if no honest noise is left (h < 1), or if noise and
@@ -76,15 +89,17 @@ impl Release {
             return Err(DpError::LanesOverflow { cohort: p.cohort, clamp, needed });
         }
         let reachable = (one_unit * p.max_units_per_node as f64 + 1.0).ceil();
+        let clamp = largest.min(reachable).max(MIN_CLAMP as f64) as i64;
         Ok(Self {
             parameters: p.clone(),
             scale,
             sensitivity,
             sigma_local,
             honest_survivors,
-            clamp: largest.min(reachable).max(MIN_CLAMP as f64) as i64,
+            clamp,
             tau: discrete_sum_tau(sigma_local, honest_survivors),
             noise_tail,
+            lane_bits: lane_bits(p.cohort, clamp, noise_tail),
         })
     }
 
@@ -133,7 +148,9 @@ impl Release {
     }
 
     /// A node's sum of clipped contributions, shape `[d]`, as noisy lanes: clamp, round, add this
-    /// node's noise share. The caller masks them, and charges the budget before they leave.
+    /// node's noise share. Of every lane the lowest `lane_bits` count (see
+    /// [`from_lanes`](crate::from_lanes)). The caller masks them, and charges the budget before they
+    /// leave.
     ///
     /// # Errors
     /// If the sum has not `dimension` coordinates, or if the sampler has less noise than this release
@@ -170,6 +187,7 @@ struct Stated {
     clamp: i64,
     tau: f64,
     noise_tail: f64,
+    lane_bits: u8,
 }
 
 impl TryFrom<Stated> for Release {
@@ -178,7 +196,7 @@ impl TryFrom<Stated> for Release {
     fn try_from(s: Stated) -> Result<Self, DpError> {
         let derived = Self::derive(&s.parameters)?;
         let h = derived.honest_survivors;
-        let pairs = [
+        compare(&[
             ("scale", s.scale, derived.scale),
             ("sensitivity", s.sensitivity, derived.sensitivity),
             ("sigma_local", s.sigma_local, derived.sigma_local),
@@ -186,16 +204,8 @@ impl TryFrom<Stated> for Release {
             ("clamp", s.clamp as f64, derived.clamp as f64),
             ("tau", s.tau, derived.tau),
             ("noise_tail", s.noise_tail, derived.noise_tail),
-        ];
-        for (field, stated, value) in pairs {
-            if stated != value {
-                return Err(DpError::Mismatch {
-                    field: field.to_owned(),
-                    stated: stated.to_string(),
-                    derived: value.to_string(),
-                });
-            }
-        }
+            ("lane_bits", f64::from(s.lane_bits), f64::from(derived.lane_bits)),
+        ])?;
         Ok(derived)
     }
 }
@@ -210,3 +220,7 @@ fn kappa(dimension: usize) -> f64 {
 #[cfg(test)]
 #[path = "release_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod lane_tests;

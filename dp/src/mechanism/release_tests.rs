@@ -5,7 +5,7 @@ use rand_core::RngCore;
 
 use super::*;
 use crate::clip::add_clipped;
-use crate::quantise::from_lanes;
+use crate::lanes::from_lanes;
 use crate::rng::SecretRng;
 
 pub(crate) fn parameters() -> ReleaseParameters {
@@ -91,7 +91,16 @@ fn a_release_from_a_file_is_derived_again() {
     let release = Release::derive(&parameters()).unwrap();
     let text = serde_json::to_string(&release).unwrap();
     assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), release);
-    for field in ["scale", "sensitivity", "sigma_local", "honest_survivors", "clamp", "tau"] {
+    for field in [
+        "scale",
+        "sensitivity",
+        "sigma_local",
+        "honest_survivors",
+        "clamp",
+        "tau",
+        "noise_tail",
+        "lane_bits",
+    ] {
         let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
         value[field] = serde_json::json!(7);
         let error = serde_json::from_value::<Release>(value).unwrap_err().to_string();
@@ -124,7 +133,7 @@ fn noisy_lanes_carry_sum_and_noise() {
     let sampler = release.sampler().unwrap();
     let mut rng = SecretRng::danger_deterministic([5; 32]);
     let sum = vec![0.01; 4000];
-    let values = from_lanes(&release.noisy_lanes(&sum, &sampler, &mut rng).unwrap());
+    let values = from_lanes(&release.noisy_lanes(&sum, &sampler, &mut rng).unwrap(), 32);
     let noise: Vec<f64> = values.iter().map(|v| *v as f64 - 0.01 * release.scale).collect();
     let mean = noise.iter().sum::<f64>() / 4000.0;
     let deviation = (noise.iter().map(|e| e * e).sum::<f64>() / 4000.0).sqrt();

@@ -14,7 +14,8 @@ batch size is never published; every attempt draws a new sample";
 /// The mechanism.
 pub(super) const MECHANISM: &str = "distributed discrete Gaussian: contributions clipped in L2, \
 summed, scaled by s = 100 sqrt(d) / clip, clamped, rounded stochastically; each node adds an \
-independent discrete Gaussian with parameter sigma_local = z D / sqrt(h); the sum modulo 2^32 is opened";
+independent discrete Gaussian with parameter sigma_local = z D / sqrt(h); the sum modulo \
+2^lane_bits is opened";
 
 /// The sampler.
 pub(super) const SAMPLER: &str = "inverse-CDF table with 128-bit thresholds; above sigma 1024 the sum \

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tributary_dp::{DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters};
 use tributary_ledger::canonical_json;
-use tributary_secagg::{Digest, ParameterError, Roster, Thresholds, VerifyingKey};
+use tributary_secagg::{
+    Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,
+};
 
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
@@ -52,6 +54,10 @@ pub struct OperationPlan {
     pub scale: f64,
     /// Bound of a node's coordinate before noise, in integer units.
     pub clamp: i64,
+    /// Bits of a lane of the vectors: the sum over all nodes fits, whatever the data.
+    pub lane_bits: u8,
+    /// Most records a node may hold; it leaves out what is above.
+    pub max_records: u64,
     /// Poisson sampling rate of records.
     pub sampling_rate: f64,
     /// The private release; absent in mode `none`.
@@ -116,6 +122,45 @@ impl Operation {
     }
 }
 
+impl OperationPlan {
+    /// Width of a lane.
+    #[must_use]
+    pub fn lanes(&self) -> LaneBits {
+        LaneBits::new(self.lane_bits).unwrap_or(LaneBits::FULL)
+    }
+
+    /// Signed integers as lanes of a vector.
+    #[must_use]
+    pub fn to_lanes(&self, values: &[i64]) -> Lanes {
+        if self.lanes().is_narrow() {
+            tributary_dp::to_narrow_lanes(values).into()
+        } else {
+            tributary_dp::to_lanes(values).into()
+        }
+    }
+
+    /// The signed integers in the lanes of a sum.
+    #[must_use]
+    pub fn from_lanes(&self, sum: &Lanes) -> Vec<i64> {
+        match sum {
+            Lanes::Narrow(words) => tributary_dp::from_narrow_lanes(words, self.lane_bits),
+            Lanes::Wide(words) => tributary_dp::from_lanes(words, self.lane_bits),
+        }
+    }
+
+    /// A published sum as it is stored: packed lanes.
+    #[must_use]
+    pub fn pack(&self, sum: &Lanes) -> Vec<u8> {
+        sum.pack(self.lanes())
+    }
+
+    /// Reads what [`Self::pack`] wrote; `None` if it is not a vector of this length.
+    #[must_use]
+    pub fn unpack(&self, bytes: &[u8]) -> Option<Lanes> {
+        Lanes::unpack(self.lanes(), self.vector_len as usize, bytes)
+    }
+}
+
 impl Plan {
     /// Derives the plan.
     ///
@@ -139,8 +184,19 @@ impl Plan {
         let attempts = spec.training.rounds + spec.secure_aggregation.spare_attempts;
         let dimensions = Dimensions { training: layout.total(), statistics: numeric_features * 3 };
         let max_attempts = spec.secure_aggregation.max_attempts;
+        // A node's key chains are hashed forward from the beginning of an epoch, and no further.
+        let steps = (u64::from(spec.training.rounds) + 1) * u64::from(max_attempts);
+        if steps > MAX_STEPS_AHEAD {
+            return Err(PlanError::Size(format!(
+                "training.rounds: {} rounds of up to {max_attempts} attempts are {steps} steps; at \
+                 most {MAX_STEPS_AHEAD} are possible in one job",
+                spec.training.rounds
+            )));
+        }
         let counts = Counts { training: attempts, statistics: u32::from(max_attempts) };
-        let kinds = releases(&spec.privacy, thresholds, dimensions, counts)?;
+        let declared = manifest.roster.iter().map(|r| r.declared_records);
+        let max_records = declared.max().unwrap_or(1).max(1);
+        let kinds = releases(&spec.privacy, thresholds, dimensions, counts, max_records)?;
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
         Ok(Self {
             job: manifest.hash()?,
@@ -219,8 +275,7 @@ impl Plan {
         let t = self.roster.thresholds;
         let text = canonical_json(&serde_json::json!({
             "operation": operation,
-            "graph": "complete",
-            "thresholds": [t.n, t.corrupt, t.quorum, t.shamir_t, t.u_min],
+            "thresholds": [t.n, t.corrupt, t.quorum, t.shamir_t, t.u_min, t.degree],
             "batch": self.batch,
         }))
         .map_err(ManifestError::from)?;
@@ -269,12 +324,7 @@ fn lanes(dimension: usize) -> Result<u32, PlanError> {
 
 fn thresholds(n: usize, spec: &SecureAggregationSpec) -> Result<Thresholds, PlanError> {
     let n = u16::try_from(n).map_err(|_| PlanError::Size("too many agencies".into()))?;
-    Ok(Thresholds::complete_graph(
-        n,
-        spec.corrupt_fraction,
-        spec.dropout_fraction,
-        spec.min_survivors,
-    )?)
+    Ok(Thresholds::solve(n, spec.corrupt_fraction, spec.dropout_fraction, spec.min_survivors)?)
 }
 
 fn roster(manifest: &Manifest, thresholds: Thresholds) -> Result<Arc<Roster>, PlanError> {
@@ -298,6 +348,7 @@ fn releases(
     thresholds: Thresholds,
     dimensions: Dimensions,
     counts: Counts,
+    max_records: u64,
 ) -> Result<Kinds, PlanError> {
     // A record contributes (present, u, u^2) per numeric feature with |u| <= 1.
     let statistics_clip = (dimensions.statistics as f64).sqrt();
@@ -310,11 +361,11 @@ fn releases(
         min_survivors: thresholds.u_min,
         colluders: thresholds.corrupt.max(1),
         float_error: FLOAT_ERROR,
-        max_units_per_node: MAX_RECORDS_PER_NODE,
+        max_units_per_node: max_records,
     };
     if privacy.mode == PrivacyMode::None {
         let without = |operation, dimension, clip, rate| {
-            without_noise(operation, dimension, clip, rate, thresholds.n)
+            without_noise(operation, dimension, clip, rate, (thresholds.n, max_records))
         };
         return Ok(Kinds {
             statistics: (dimensions.statistics > 0)
@@ -372,6 +423,8 @@ fn with_noise(operation: Operation, release: Release) -> Result<OperationPlan, P
         clip_norm: p.clip_norm,
         scale: release.scale,
         clamp: release.clamp,
+        lane_bits: release.lane_bits,
+        max_records: p.max_units_per_node,
         sampling_rate: p.sampling_rate,
         release: Some(release),
     })
@@ -382,15 +435,17 @@ fn without_noise(
     dimension: usize,
     clip_norm: f64,
     sampling_rate: f64,
-    cohort: u16,
+    (cohort, max_records): (u16, u64),
 ) -> Result<OperationPlan, PlanError> {
-    let plain = PlainRelease::derive(clip_norm, dimension, cohort)?;
+    let plain = PlainRelease::derive_capped(clip_norm, dimension, cohort, max_records)?;
     Ok(OperationPlan {
         operation,
         vector_len: lanes(dimension)?,
         clip_norm,
         scale: plain.scale,
         clamp: plain.clamp,
+        lane_bits: plain.lane_bits,
+        max_records,
         sampling_rate,
         release: None,
     })

@@ -4,6 +4,7 @@
 //! families and operations that are compiled in: there is no code in a job.
 
 use serde::{Deserialize, Serialize};
+use tributary_secagg::MAX_ROSTER;
 
 /// Longest description, characters.
 pub const MAX_DESCRIPTION_CHARS: usize = 256;
@@ -231,8 +232,9 @@ impl JobSpec {
         check_name("name", &self.name)?;
         check_name("dataset", &self.dataset)?;
         check_description(&self.description)?;
-        if self.agencies.len() < 3 || self.agencies.len() > 128 {
-            return Err(SpecError::new("agencies", "between 3 and 128 agencies are supported"));
+        if self.agencies.len() < 3 || self.agencies.len() > usize::from(MAX_ROSTER) {
+            let text = format!("between 3 and {MAX_ROSTER} agencies are supported");
+            return Err(SpecError::new("agencies", &text));
         }
         let mut seen = std::collections::BTreeSet::new();
         for agency in &self.agencies {

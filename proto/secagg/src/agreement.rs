@@ -18,7 +18,7 @@ use crate::digest::{Digest, hash};
 use crate::fault::Fault;
 use crate::ids::NodeIndex;
 use crate::keys::extract_and_expand;
-use crate::messages::{KEM_CIPHERTEXT, KEM_KEY};
+use crate::messages::{KEM_CIPHERTEXT, KEM_KEY, PublicKeys};
 use crate::secret::{ChainKey, KemSecret, SharedPoint};
 
 /// A node's secret halves for one epoch; the library wipes them when dropped.
@@ -27,23 +27,17 @@ pub(crate) struct EpochKeys {
     kem: DecapsulationKey,
 }
 
-/// What a node shows of its epoch keys.
-pub(crate) struct PublicHalves {
-    pub(crate) x25519: [u8; 32],
-    pub(crate) kem_key: Box<[u8; KEM_KEY]>,
-}
-
 impl EpochKeys {
     /// Fresh keys and their public halves.
-    pub(crate) fn generate() -> Result<(Self, PublicHalves), Fault> {
+    pub(crate) fn generate() -> Result<(Self, PublicKeys), Fault> {
         Self::try_generate().ok_or(Fault::Crypto { what: "epoch key generation" })
     }
 
-    fn try_generate() -> Option<(Self, PublicHalves)> {
+    fn try_generate() -> Option<(Self, PublicKeys)> {
         let x25519 = PrivateKey::generate(&X25519).ok()?;
         let kem = DecapsulationKey::generate(&ML_KEM_768).ok()?;
         let kem_key = kem.encapsulation_key().ok()?.key_bytes().ok()?;
-        let public = PublicHalves {
+        let public = PublicKeys {
             x25519: x25519.compute_public_key().ok()?.as_ref().try_into().ok()?,
             kem_key: Box::new(kem_key.as_ref().try_into().ok()?),
         };
@@ -77,6 +71,18 @@ impl EpochKeys {
             self.kem.decapsulate(Ciphertext::from(ciphertext.as_slice())).map_err(failed)?;
         kem_secret(secret.as_ref())
     }
+}
+
+/// Whether a peer's keys can be used at all: the ML-KEM-768 key passes the check of
+/// FIPS 203, section 7.2, and the X25519 key is not of small order (RFC 7748,
+/// section 6.1). A throwaway key shows the latter.
+pub(crate) fn check_keys(keys: &PublicKeys) -> Result<(), &'static str> {
+    let throwaway = PrivateKey::generate(&X25519).map_err(|_| "its X25519 key cannot be tried")?;
+    agree(&throwaway, UnparsedPublicKey::new(&X25519, &keys.x25519), (), |secret| {
+        if secret.iter().fold(0, |all, byte| all | byte) == 0 { Err(()) } else { Ok(()) }
+    })
+    .map_err(|()| "its X25519 key is of small order")?;
+    encapsulate(&keys.kem_key).map(drop).ok_or("its ML-KEM-768 key fails the FIPS 203 check")
 }
 
 /// Encapsulates to a peer's key.
@@ -205,7 +211,7 @@ mod tests {
 
     #[test]
     fn bad_public_keys_are_refused() {
-        let (keys, PublicHalves { mut kem_key, .. }) = EpochKeys::generate().unwrap();
+        let (keys, PublicKeys { mut kem_key, .. }) = EpochKeys::generate().unwrap();
         assert!(keys.agree(&[0; 32]).is_err());
         let mut one = [0; 32];
         one[0] = 1;
@@ -219,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_altered_ciphertext_gives_another_secret() {
-        let (keys, PublicHalves { kem_key, .. }) = EpochKeys::generate().unwrap();
+        let (keys, PublicKeys { kem_key, .. }) = EpochKeys::generate().unwrap();
         let (mut ciphertext, secret) = encapsulate(&kem_key).unwrap();
         assert_eq!(keys.decapsulate(&ciphertext).unwrap().expose(), secret.expose());
         ciphertext[5] ^= 1;

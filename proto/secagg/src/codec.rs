@@ -11,7 +11,7 @@
 //! This module knows no message.
 
 use crate::CHUNK_LANES;
-use crate::params::MAX_COMPLETE_GRAPH;
+use crate::params::MAX_ROSTER;
 
 /// What a decoder accepts. Everything larger is refused before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Limits {
     pub fn for_members(members: u16) -> Self {
         const ENVELOPE: usize = 4096;
         const KEY_MATERIAL: usize = 1536;
-        let members = members.min(MAX_COMPLETE_GRAPH);
+        let members = members.min(MAX_ROSTER);
         let lists = usize::from(members) * KEY_MATERIAL;
         Self { members, max_frame: lists.max(CHUNK_LANES * 4) + ENVELOPE }
     }
@@ -109,12 +109,10 @@ impl Writer {
         self.u16(u16::try_from(count).unwrap_or(u16::MAX));
     }
 
-    pub(crate) fn lanes(&mut self, lanes: &[u32]) {
-        self.u32(u32::try_from(lanes.len()).unwrap_or(u32::MAX));
-        self.0.reserve(lanes.len() * 4);
-        for lane in lanes {
-            self.raw(&lane.to_le_bytes());
-        }
+    /// The packed lanes of a chunk.
+    pub(crate) fn chunk(&mut self, data: &[u8]) {
+        self.u32(u32::try_from(data.len()).unwrap_or(u32::MAX));
+        self.raw(data);
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
@@ -183,13 +181,23 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    pub(crate) fn lanes(&mut self) -> Result<Vec<u32>, DecodeError> {
-        let count = self.u32()? as usize;
-        if count > CHUNK_LANES {
+    /// The packed lanes of a chunk; whether their number is right only the shape of
+    /// the round can tell.
+    pub(crate) fn chunk(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.u32()? as usize;
+        if length > CHUNK_LANES * 4 {
             return Err(DecodeError::Malformed("a chunk has too many lanes"));
         }
-        let bytes = self.raw(count * 4)?;
-        Ok(bytes.as_chunks::<4>().0.iter().map(|lane| u32::from_le_bytes(*lane)).collect())
+        self.raw(length)
+    }
+
+    /// Bytes preceded by their length, at most `most` of them.
+    pub(crate) fn blob(&mut self, most: usize) -> Result<Vec<u8>, DecodeError> {
+        let length = self.u32()? as usize;
+        if length > most {
+            return Err(DecodeError::TooLarge { length, limit: most });
+        }
+        self.raw(length).map(<[u8]>::to_vec)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -218,15 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn lanes_round_trip_and_are_bounded() {
+    fn chunks_round_trip_and_are_bounded() {
         let mut writer = Writer::new();
-        writer.lanes(&[1, u32::MAX, 7]);
+        writer.chunk(&[1, 255, 7]);
         let bytes = writer.finish();
         let mut reader = Reader::new(&bytes);
-        assert_eq!(reader.lanes(), Ok(vec![1, u32::MAX, 7]));
+        assert_eq!(reader.chunk(), Ok([1u8, 255, 7].as_slice()));
         assert_eq!(reader.finish(), Ok(()));
         let mut reader = Reader::new(&[0xff, 0xff, 0xff, 0xff, 0]);
-        assert!(matches!(reader.lanes(), Err(DecodeError::Malformed(_))));
+        assert!(matches!(reader.chunk(), Err(DecodeError::Malformed(_))));
     }
 
     #[test]

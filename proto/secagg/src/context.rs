@@ -3,7 +3,9 @@
 
 use crate::digest::{Digest, hash};
 use crate::ids::NodeSet;
+use crate::lanes::LaneBits;
 use crate::roster::Roster;
+use crate::vector::Shape;
 
 /// What a party itself believes about the attempt. A node fills it from its own
 /// manifest, model state and log, never from the aggregator's message.
@@ -17,6 +19,8 @@ pub struct RoundView {
     pub operation: u8,
     /// Lanes of the vector.
     pub vector_len: u32,
+    /// Bits of a lane: the sum is modulo 2 to the power of it.
+    pub lane_bits: LaneBits,
     /// Hash of the state (model, optimiser, clip, round) the round starts from.
     pub state_hash: Digest,
     /// Hash of clip, scale, noise, ring, thresholds and graph.
@@ -37,6 +41,7 @@ pub fn context(roster: &Roster, transcript: &Digest, view: &RoundView, cohort: &
             &view.attempt.to_le_bytes(),
             &[view.operation],
             &view.vector_len.to_le_bytes(),
+            &[view.lane_bits.bits()],
             &view.state_hash.0,
             &view.params_hash.0,
             &cohort.encode(),
@@ -45,9 +50,25 @@ pub fn context(roster: &Roster, transcript: &Digest, view: &RoundView, cohort: &
     )
 }
 
-/// Context of the messages that set up an epoch.
-pub(crate) fn epoch_context(roster: &Roster, epoch: u32) -> Digest {
-    hash("epoch", &[&roster.digest().0, &epoch.to_le_bytes()])
+impl RoundView {
+    /// Length and lane width of the vectors.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape { length: self.vector_len as usize, bits: self.lane_bits }
+    }
+}
+
+/// Context of the messages that set up an epoch: its number, how often it began
+/// anew, and who was left out for not opening a coin.
+pub(crate) fn epoch_context(
+    roster: &Roster,
+    epoch: u32,
+    restart: u8,
+    excluded: &NodeSet,
+) -> Digest {
+    let parts: [&[u8]; 4] =
+        [&roster.digest().0, &epoch.to_le_bytes(), &[restart], &excluded.encode()];
+    hash("epoch", &parts)
 }
 
 /// Hash of the granted set P2 under a context.
@@ -71,6 +92,7 @@ mod tests {
             attempt: 1,
             operation: 1,
             vector_len: 1,
+            lane_bits: LaneBits::FULL,
             state_hash: Digest::ZERO,
             params_hash: Digest::ZERO,
             previous: Digest::ZERO,
@@ -84,6 +106,7 @@ mod tests {
             RoundView { attempt: 2, ..view.clone() },
             RoundView { operation: 2, ..view.clone() },
             RoundView { vector_len: 2, ..view.clone() },
+            RoundView { lane_bits: LaneBits::new(31).unwrap(), ..view.clone() },
             RoundView { state_hash: other, ..view.clone() },
             RoundView { params_hash: other, ..view.clone() },
             RoundView { previous: other, ..view.clone() },

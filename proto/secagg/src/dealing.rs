@@ -8,6 +8,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::digest::{Digest, hash};
 use crate::fault::Fault;
+use crate::graph::Graph;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::SEALED_SHARES;
 use crate::secret::{EscrowSeed, EscrowShare, SelfSeed, SelfShare, ShareKey};
@@ -92,16 +93,16 @@ impl SharePair {
     }
 }
 
-/// Deals both seeds to every node of the cohort, in ascending order. The dealer
-/// gets a share of its own as well.
+/// Deals both seeds to the holders, each in its slot. In the complete graph the
+/// dealer is one of them.
 pub(crate) fn deal(
     self_seed: &SelfSeed,
     escrow_seed: &EscrowSeed,
     threshold: u16,
-    cohort: &NodeSet,
+    holders: &[(NodeIndex, u8)],
     rng: &mut dyn RngCore,
 ) -> Result<Vec<(NodeIndex, SharePair)>, Fault> {
-    let slots = cohort.iter().map(slot).collect::<Result<Vec<u8>, Fault>>()?;
+    let slots: Vec<u8> = holders.iter().map(|(_, slot)| *slot).collect();
     let refused = |error: shamir::ShamirError| Fault::misuse(error.to_string());
     let threshold = usize::from(threshold);
     let of_self = shamir::deal(self_seed.expose(), threshold, &slots, rng).map_err(refused)?;
@@ -110,14 +111,14 @@ pub(crate) fn deal(
         of_self: SelfShare::copied(of_self),
         of_escrow: EscrowShare::copied(of_escrow),
     });
-    Ok(cohort.iter().zip(pairs).collect())
+    Ok(holders.iter().map(|(holder, _)| *holder).zip(pairs).collect())
 }
 
-/// The Shamir slot of a holder: its index plus one, because slot zero is the
-/// secret. It follows from who the holder is and is never sent.
-pub(crate) fn slot(holder: NodeIndex) -> Result<u8, Fault> {
-    u8::try_from(holder.0 + 1)
-        .map_err(|_| Fault::misuse(format!("node {holder} has no share slot")))
+/// The holders of `dealer`'s shares within `cohort`, ascending, with their slots:
+/// both follow from the graph and are never sent.
+pub(crate) fn holders(graph: &Graph, dealer: NodeIndex, cohort: &NodeSet) -> Vec<(NodeIndex, u8)> {
+    let holders = graph.holders(dealer).intersection(cohort);
+    holders.iter().filter_map(|holder| Some((holder, graph.slot(dealer, holder)?))).collect()
 }
 
 /// Hash by which a share of a self seed is recognised when it is revealed.
@@ -170,7 +171,8 @@ mod tests {
     fn sealed_pairs_open_only_for_their_holder_dealer_and_context() {
         let mut rng = ChaCha20Rng::seed_from_u64(3);
         let (b, z) = (SelfSeed::random(&mut rng), EscrowSeed::random(&mut rng));
-        let dealt = deal(&b, &z, 3, &NodeSet::full(4), &mut rng).unwrap();
+        let holders = [0, 1, 2, 3].map(|node| (NodeIndex(node), node as u8 + 1));
+        let dealt = deal(&b, &z, 3, &holders, &mut rng).unwrap();
         assert_eq!(dealt.len(), 4);
         let (ctx, other) = (hash("c", &[]), hash("d", &[]));
         let key = ShareKey::copied(&[8; 32]);

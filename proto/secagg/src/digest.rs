@@ -85,20 +85,6 @@ impl Hasher {
         self.0.update(part);
     }
 
-    /// One part made of 32-bit lanes in little-endian byte order.
-    pub(crate) fn lanes(&mut self, lanes: &[u32]) {
-        const BLOCK: usize = 1024;
-        self.length(lanes.len() * 4);
-        let mut bytes = [0u8; BLOCK * 4];
-        for block in lanes.chunks(BLOCK) {
-            for (slot, lane) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(block) {
-                *slot = lane.to_le_bytes();
-            }
-            self.0.update(bytes.split_at(block.len() * 4).0);
-        }
-        zeroize::Zeroize::zeroize(&mut bytes);
-    }
-
     pub(crate) fn finish(self) -> Digest {
         let mut out = [0u8; 32];
         out.copy_from_slice(self.0.finish().as_ref());
@@ -130,15 +116,6 @@ mod tests {
         }
         let whole = aws_lc_rs::digest::digest(&SHA256, &flat);
         assert_eq!(hash("label", &[b"x", b"yz"]).0.as_slice(), whole.as_ref());
-    }
-
-    #[test]
-    fn lanes_hash_as_their_bytes() {
-        let lanes: Vec<u32> = (0..2500u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
-        let bytes: Vec<u8> = lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        let mut hasher = Hasher::new("v");
-        hasher.lanes(&lanes);
-        assert_eq!(hasher.finish(), hash("v", &[&bytes]));
     }
 
     #[test]

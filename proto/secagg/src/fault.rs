@@ -16,6 +16,16 @@ pub enum Fault {
         /// What it did.
         what: String,
     },
+    /// A message is bad and either the node it is said to be from or the aggregator
+    /// that passed it on is to blame; from here nobody can tell which. Their signed
+    /// messages can (see [`crate::Evidence`]).
+    #[error("node {node} or the aggregator broke the protocol: {what}")]
+    Disputed {
+        /// The node.
+        node: NodeIndex,
+        /// What was bad.
+        what: String,
+    },
     /// A party works from other facts than this one (model, parameters, version).
     #[error("{who} disagrees with this party: {what}")]
     Incompatible {
@@ -47,12 +57,31 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The party that is blamed, if one is.
+    /// The one party that is blamed, if it is one.
     #[must_use]
     pub fn blamed(&self) -> Option<Party> {
         match self {
             Self::PeerMisbehaved { who, .. } | Self::Incompatible { who, .. } => Some(*who),
-            Self::Stale { .. } | Self::Misuse { .. } | Self::Crypto { .. } => None,
+            Self::Disputed { .. }
+            | Self::Stale { .. }
+            | Self::Misuse { .. }
+            | Self::Crypto { .. } => None,
+        }
+    }
+
+    /// Everybody who may be to blame.
+    #[must_use]
+    pub fn suspects(&self) -> Vec<Party> {
+        match self {
+            Self::Disputed { node, .. } => vec![Party::Node(*node), Party::Aggregator],
+            other => other.blamed().into_iter().collect(),
+        }
+    }
+
+    pub(crate) fn disputed(node: Option<NodeIndex>, what: String) -> Self {
+        match node {
+            Some(node) => Self::Disputed { node, what },
+            None => Self::aggregator(what),
         }
     }
 

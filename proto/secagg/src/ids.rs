@@ -139,13 +139,30 @@ impl NodeSet {
     /// Nodes in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        Self::of(self.roster, self.iter().filter(|node| other.contains(*node)))
+        self.combined(other, |a, b| a & b)
+    }
+
+    /// Nodes in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut union = self.clone();
+        for node in other.iter() {
+            union.insert(node);
+        }
+        union
     }
 
     /// Nodes in `self` that are not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        Self::of(self.roster, self.iter().filter(|node| !other.contains(*node)))
+        self.combined(other, |a, b| a & !b)
+    }
+
+    /// Byte by byte; where the other set is over a smaller roster it has nobody.
+    fn combined(&self, other: &Self, with: impl Fn(u8, u8) -> u8) -> Self {
+        let others = other.bits.iter().copied().chain(std::iter::repeat(0));
+        let bits = self.bits.iter().zip(others).map(|(a, b)| with(*a, b)).collect();
+        Self { roster: self.roster, bits }
     }
 
     /// The canonical bytes: roster size as 16 bits little-endian, then the bitmap.

@@ -1,8 +1,15 @@
-//! Vectors in chunks: their hashes, their roots, and putting them together again
-//! from a stream that may come from anybody. It knows no mask and no phase.
+//! Vectors in chunks of packed lanes: their hashes, their roots, and putting them
+//! together again from a stream that may come from anybody. It knows no mask and
+//! no phase.
+
+use std::num::NonZeroUsize;
+
+use zeroize::Zeroizing;
 
 use crate::CHUNK_LANES;
 use crate::digest::{Digest, Hasher, hash};
+use crate::lanes::{LaneBits, Lanes, chunk_count, chunk_range, is_packed};
+use crate::workers;
 
 /// What a vector is; it separates the hashes of masked vectors and of sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,42 +18,121 @@ pub enum VectorKind {
     Masked,
     /// The unmasked sum.
     Sum,
+    /// A node's own vector, under the 32 secret bytes of its commitment.
+    Own,
 }
 
-/// Root of a whole vector under a context: the hash over its length and the
-/// hashes of its chunks of [`CHUNK_LANES`] lanes.
+/// Length and lane width of the vectors of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Lanes of a vector.
+    pub length: usize,
+    /// Bits of a lane.
+    pub bits: LaneBits,
+}
+
+/// Root of a whole vector under a context: the hash over its length, its lane
+/// width and the hashes of its chunks of [`CHUNK_LANES`] packed lanes.
 #[must_use]
-pub fn vector_root(kind: VectorKind, ctx: &Digest, lanes: &[u32]) -> Digest {
-    let hashes: Vec<Digest> = lanes
-        .chunks(CHUNK_LANES)
-        .enumerate()
-        .map(|(index, chunk)| chunk_hash(kind, ctx, index, chunk))
-        .collect();
-    root(kind, ctx, lanes.len(), &hashes)
+pub fn vector_root(kind: VectorKind, ctx: &Digest, bits: LaneBits, lanes: &Lanes) -> Digest {
+    vector_root_by(kind, ctx, bits, lanes, NonZeroUsize::MIN)
+}
+
+/// [`vector_root`] on several threads.
+pub(crate) fn vector_root_by(
+    kind: VectorKind,
+    ctx: &Digest,
+    bits: LaneBits,
+    lanes: &Lanes,
+    threads: NonZeroUsize,
+) -> Digest {
+    let chunks = (0..chunk_count(lanes.len())).collect();
+    let hashes = workers::map(threads, chunks, |index| {
+        // It may be a node's own vector: what was packed is wiped.
+        chunk_hash(kind, ctx, index, &Zeroizing::new(lanes.pack_chunk(bits, index)))
+    });
+    root_of(kind, ctx, Shape { length: lanes.len(), bits }, &hashes)
 }
 
 /// Takes the chunks of one vector in order and holds no more than was sent.
-#[derive(Debug)]
-pub(crate) struct Assembler {
+pub(crate) struct Assembler<S> {
     kind: VectorKind,
     ctx: Digest,
-    length: usize,
-    lanes: Vec<u32>,
+    shape: Shape,
+    sink: S,
     hashes: Vec<Digest>,
 }
 
-impl Assembler {
-    pub(crate) fn new(kind: VectorKind, ctx: Digest, length: usize) -> Self {
-        Self { kind, ctx, length, lanes: Vec::new(), hashes: Vec::new() }
+/// Where the chunks of a vector go.
+pub(crate) trait Sink {
+    /// Takes a chunk that is right, at its first lane.
+    fn take<D: AsRef<[u8]> + Into<Vec<u8>>>(&mut self, bits: LaneBits, first: usize, data: D);
+}
+
+/// Keeps the chunks as they came: the vector counts only when it is whole.
+impl Sink for Vec<Vec<u8>> {
+    fn take<D: AsRef<[u8]> + Into<Vec<u8>>>(&mut self, _: LaneBits, _: usize, data: D) {
+        self.push(data.into());
+    }
+}
+
+/// Unpacks into lanes that are zero.
+impl Sink for Lanes {
+    fn take<D: AsRef<[u8]> + Into<Vec<u8>>>(&mut self, bits: LaneBits, first: usize, data: D) {
+        self.add_packed(bits, first, data.as_ref());
+    }
+}
+
+impl Assembler<Vec<Vec<u8>>> {
+    /// For a vector that is kept in its packed chunks.
+    pub(crate) fn keeping(kind: VectorKind, ctx: Digest, shape: Shape) -> Self {
+        Self { kind, ctx, shape, sink: Vec::new(), hashes: Vec::new() }
+    }
+
+    /// The vector and its root once every lane is there.
+    ///
+    /// # Errors
+    /// How many chunks are there, if they are too few.
+    pub(crate) fn finish(self) -> Result<(PackedVector, Digest), String> {
+        let shape = self.shape;
+        let (chunks, root) = self.complete()?;
+        Ok((PackedVector { shape, chunks }, root))
+    }
+}
+
+impl Assembler<Lanes> {
+    /// For a vector that is unpacked as it comes.
+    pub(crate) fn unpacking(kind: VectorKind, ctx: Digest, shape: Shape) -> Self {
+        let sink = Lanes::zeros(shape.bits, shape.length);
+        Self { kind, ctx, shape, sink, hashes: Vec::new() }
+    }
+
+    /// The lanes and their root once every lane is there.
+    ///
+    /// # Errors
+    /// As for a vector that is kept.
+    pub(crate) fn finish(self) -> Result<(Lanes, Digest), String> {
+        self.complete()
+    }
+}
+
+impl<S: Sink> Assembler<S> {
+    /// Number of the chunk that is due next.
+    pub(crate) fn next_chunk(&self) -> u32 {
+        u32::try_from(self.hashes.len()).unwrap_or(u32::MAX)
     }
 
     /// Takes a chunk. A chunk that was taken before and is the same is ignored.
     ///
     /// # Errors
     /// What is wrong with it, to be said of its sender.
-    pub(crate) fn accept(&mut self, index: u32, chunk: &[u32]) -> Result<(), String> {
-        let position = index as usize;
-        let found = chunk_hash(self.kind, &self.ctx, position, chunk);
+    pub(crate) fn accept<D: AsRef<[u8]> + Into<Vec<u8>>>(
+        &mut self,
+        index: u32,
+        data: D,
+    ) -> Result<(), String> {
+        let (position, bytes) = (index as usize, data.as_ref());
+        let found = chunk_hash(self.kind, &self.ctx, position, bytes);
         if let Some(known) = self.hashes.get(position) {
             if *known == found {
                 return Ok(());
@@ -56,46 +142,75 @@ impl Assembler {
         if position != self.hashes.len() {
             return Err(format!("sent chunk {index} where {} was due", self.hashes.len()));
         }
-        let due = (self.length - self.lanes.len()).min(CHUNK_LANES);
+        let range = chunk_range(self.shape.length, position);
+        let due = range.len();
         if due == 0 {
-            return Err(format!("sent more than the {} lanes of the vector", self.length));
+            return Err(format!("sent more than the {} lanes of the vector", self.shape.length));
         }
-        if chunk.len() != due {
-            return Err(format!("sent {} lanes in chunk {index}, {due} were due", chunk.len()));
+        if !is_packed(self.shape.bits, due, bytes) {
+            return Err(format!(
+                "sent {} bytes in chunk {index}; {} of {due} lanes of {} bits were due",
+                bytes.len(),
+                self.shape.bits.packed_bytes(due),
+                self.shape.bits.bits()
+            ));
         }
-        self.lanes.extend_from_slice(chunk);
+        self.sink.take(self.shape.bits, range.start, data);
         self.hashes.push(found);
         Ok(())
     }
 
-    /// The vector and its root once every lane is there.
-    ///
-    /// # Errors
-    /// How many lanes are there, if they are too few.
-    pub(crate) fn finish(self) -> Result<(Vec<u32>, Digest), String> {
-        if self.lanes.len() != self.length {
-            return Err(format!(
-                "ended its vector after {} of {} lanes",
-                self.lanes.len(),
-                self.length
-            ));
+    fn complete(self) -> Result<(S, Digest), String> {
+        let due = chunk_count(self.shape.length);
+        if self.hashes.len() != due {
+            return Err(format!("ended its vector after {} of {due} chunks", self.hashes.len()));
         }
-        let root = root(self.kind, &self.ctx, self.length, &self.hashes);
-        Ok((self.lanes, root))
+        let root = root_of(self.kind, &self.ctx, self.shape, &self.hashes);
+        Ok((self.sink, root))
     }
 }
 
-fn chunk_hash(kind: VectorKind, ctx: &Digest, index: usize, chunk: &[u32]) -> Digest {
+/// A complete vector in packed chunks.
+pub(crate) struct PackedVector {
+    shape: Shape,
+    chunks: Vec<Vec<u8>>,
+}
+
+impl PackedVector {
+    /// Adds the vector to `sum`, which has its shape, on several threads; every
+    /// chunk is freed as soon as it is added.
+    pub(crate) fn add_to(self, sum: &mut Lanes, threads: NonZeroUsize) {
+        let bits = self.shape.bits;
+        match sum {
+            Lanes::Narrow(words) => {
+                let parts = self.chunks.into_iter().zip(words.chunks_mut(CHUNK_LANES)).collect();
+                workers::map(threads, parts, |(chunk, words)| {
+                    crate::packing::add(bits, &chunk, words);
+                });
+            }
+            Lanes::Wide(words) => {
+                let parts = self.chunks.into_iter().zip(words.chunks_mut(CHUNK_LANES)).collect();
+                workers::map(threads, parts, |(chunk, words)| {
+                    crate::packing::add(bits, &chunk, words);
+                });
+            }
+        }
+    }
+}
+
+/// Hash of one packed chunk at its place in a vector.
+pub(crate) fn chunk_hash(kind: VectorKind, ctx: &Digest, index: usize, data: &[u8]) -> Digest {
     let mut hasher = Hasher::new("chunk");
     hasher.part(&[tag(kind)]);
     hasher.part(&ctx.0);
     hasher.part(&(index as u64).to_le_bytes());
-    hasher.lanes(chunk);
+    hasher.part(data);
     hasher.finish()
 }
 
-fn root(kind: VectorKind, ctx: &Digest, length: usize, hashes: &[Digest]) -> Digest {
-    let (tag, length) = ([tag(kind)], (length as u64).to_le_bytes());
+/// Root over the hashes of all chunks.
+pub(crate) fn root_of(kind: VectorKind, ctx: &Digest, shape: Shape, hashes: &[Digest]) -> Digest {
+    let (tag, length) = ([tag(kind), shape.bits.bits()], (shape.length as u64).to_le_bytes());
     let mut parts: Vec<&[u8]> = vec![&tag, &ctx.0, &length];
     parts.extend(hashes.iter().map(|hash| hash.0.as_slice()));
     hash("vector root", &parts)
@@ -105,6 +220,7 @@ fn tag(kind: VectorKind) -> u8 {
     match kind {
         VectorKind::Masked => 1,
         VectorKind::Sum => 2,
+        VectorKind::Own => 3,
     }
 }
 
@@ -112,40 +228,59 @@ fn tag(kind: VectorKind) -> u8 {
 mod tests {
     use super::*;
 
-    fn vector(length: usize) -> Vec<u32> {
-        (0..length).map(|i| (i as u32).wrapping_mul(2_654_435_761)).collect()
+    fn vector(bits: LaneBits, length: usize) -> Lanes {
+        let words = (0..length).map(|i| (i as u32).wrapping_mul(2_654_435_761));
+        let lanes: Lanes = if bits.is_narrow() {
+            words.map(|word| word as u16).collect::<Vec<_>>().into()
+        } else {
+            words.collect::<Vec<_>>().into()
+        };
+        lanes.reduced(bits)
     }
 
     #[test]
     fn chunks_give_back_the_vector_and_its_root() {
         let ctx = hash("c", &[]);
-        for length in [1, CHUNK_LANES - 1, CHUNK_LANES, CHUNK_LANES + 1, 2 * CHUNK_LANES + 7] {
-            let x = vector(length);
-            let mut assembler = Assembler::new(VectorKind::Sum, ctx, length);
-            for (index, chunk) in x.chunks(CHUNK_LANES).enumerate() {
-                assembler.accept(index as u32, chunk).unwrap();
-                assembler.accept(index as u32, chunk).unwrap();
+        for bits in [7, 16, 26, 32].map(|bits| LaneBits::new(bits).unwrap()) {
+            for length in [1, CHUNK_LANES - 1, CHUNK_LANES, CHUNK_LANES + 1, 2 * CHUNK_LANES + 7] {
+                let x = vector(bits, length);
+                let shape = Shape { length, bits };
+                let mut keeping = Assembler::keeping(VectorKind::Sum, ctx, shape);
+                let mut unpacking = Assembler::unpacking(VectorKind::Sum, ctx, shape);
+                for index in 0..chunk_count(length) {
+                    for _ in 0..2 {
+                        keeping.accept(index as u32, x.pack_chunk(bits, index)).unwrap();
+                        unpacking.accept(index as u32, x.pack_chunk(bits, index)).unwrap();
+                    }
+                }
+                let (packed, root) = keeping.finish().unwrap();
+                assert_eq!(unpacking.finish().unwrap(), (x.clone(), root));
+                let threads = NonZeroUsize::new(3).unwrap();
+                let mut sum = Lanes::zeros(bits, length);
+                packed.add_to(&mut sum, threads);
+                assert_eq!(sum, x);
+                assert_eq!(root, vector_root(VectorKind::Sum, &ctx, bits, &x));
+                assert_eq!(root, vector_root_by(VectorKind::Sum, &ctx, bits, &x, threads));
+                assert_ne!(root, vector_root(VectorKind::Masked, &ctx, bits, &x));
+                assert_ne!(root, vector_root(VectorKind::Sum, &Digest::ZERO, bits, &x));
             }
-            let (y, root) = assembler.finish().unwrap();
-            assert_eq!(y, x);
-            assert_eq!(root, vector_root(VectorKind::Sum, &ctx, &x));
-            assert_ne!(root, vector_root(VectorKind::Masked, &ctx, &x));
-            assert_ne!(root, vector_root(VectorKind::Sum, &Digest::ZERO, &x));
         }
     }
 
     #[test]
     fn wrong_chunks_are_refused() {
-        let new = || Assembler::new(VectorKind::Masked, Digest::ZERO, CHUNK_LANES + 2);
-        let full = vector(CHUNK_LANES);
-        assert!(new().accept(1, &full).is_err());
-        assert!(new().accept(0, &full[1..]).is_err());
+        let bits = LaneBits::FULL;
+        let shape = Shape { length: CHUNK_LANES + 2, bits };
+        let new = || Assembler::keeping(VectorKind::Masked, Digest::ZERO, shape);
+        let full = vector(bits, CHUNK_LANES).pack(bits);
+        assert!(new().accept(1, full.clone()).is_err());
+        assert!(new().accept(0, full[4..].to_vec()).is_err());
         let mut assembler = new();
-        assembler.accept(0, &full).unwrap();
-        assert!(assembler.accept(0, &full[1..]).is_err());
-        assert!(assembler.accept(1, &[1, 2, 3]).is_err());
-        assembler.accept(1, &[1, 2]).unwrap();
-        assert!(assembler.accept(2, &[]).is_err());
+        assembler.accept(0, full.clone()).unwrap();
+        assert!(assembler.accept(0, full[4..].to_vec()).is_err());
+        assert!(assembler.accept(1, vec![0; 12]).is_err());
+        assembler.accept(1, vec![0; 8]).unwrap();
+        assert!(assembler.accept(2, Vec::new()).is_err());
         assert!(new().finish().is_err());
     }
 }

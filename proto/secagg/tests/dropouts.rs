@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use common::{Cluster, Outcome, Script, plain_sum, run, run_cohort};
 use proptest::prelude::*;
 use tributary_secagg::messages::Kind;
-use tributary_secagg::{AbortReason, CHUNK_LANES, NodeIndex, NodeSet, Thresholds};
+use tributary_secagg::{
+    AbortReason, CHUNK_LANES, LaneBits, NodeIndex, NodeSet, RoundView, Thresholds,
+};
 
 /// The points at which a node can be missing, in order.
 const POINTS: [Kind; 7] = [
@@ -143,6 +145,38 @@ fn sixty_four_nodes_with_dropouts() {
     let dies = [3, 17, 18, 40, 63].into_iter().zip(POINTS.into_iter().cycle().skip(1));
     let dies = dies.map(|(node, point)| (NodeIndex(node), point)).collect();
     check(&mut cluster, 0, 33, dies, true);
+}
+
+#[test]
+fn lanes_of_every_width_add_up() {
+    let mut cluster = Cluster::new(4, 0.0, 0.25, 3);
+    let dies = BTreeMap::from([(NodeIndex(1), Kind::MaskedDone)]);
+    for (round, bits) in (0u32..).zip([1, 7, 8, 12, 15, 16, 17, 20, 25, 31, 32]) {
+        let bits = LaneBits::new(bits).unwrap();
+        let vectors = cluster.vectors(CHUNK_LANES + 5);
+        let view = RoundView { lane_bits: bits, ..cluster.view(round, 0, 65_541) };
+        let script = Script { dies_before: dies.clone(), ..Script::default() };
+        let outcome = run(&mut cluster, &view, &vectors, script);
+        let (sum, survivors) = outcome.opened.unwrap();
+        let mask = u32::MAX >> (32 - bits.bits());
+        let expected: Vec<u32> =
+            plain_sum(&vectors, &survivors).into_iter().map(|lane| lane & mask).collect();
+        assert_eq!(sum, expected, "{bits:?}");
+        assert_eq!(outcome.node_certified.len(), 3);
+    }
+}
+
+#[test]
+fn the_sparse_graph_with_dropouts_at_every_point() {
+    // 140 nodes, each with a few dozen peers; a fixed coin makes the graph.
+    let thresholds = Thresholds::solve(140, 0.05, 0.1, 5).unwrap();
+    assert!(!thresholds.is_complete());
+    let mut cluster = Cluster::with(thresholds);
+    assert!(!cluster.epochs[0].graph().is_complete());
+    let dies: BTreeMap<_, _> =
+        [3, 17, 40, 66, 90, 111, 139].into_iter().map(NodeIndex).zip(POINTS).collect();
+    check(&mut cluster, 0, 33, BTreeMap::new(), false);
+    check(&mut cluster, 1, 33, dies, true);
 }
 
 #[test]

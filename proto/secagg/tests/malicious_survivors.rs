@@ -1,5 +1,5 @@
-//! A malicious aggregator after the upload: it tries to open more than one sum, to
-//! forge quorums, and to show different results to different nodes.
+//! A malicious aggregator after the upload: it tries to open more than one sum, or too
+//! small a one, and to forge the quorum on the survivors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
@@ -9,28 +9,31 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use common::attack::{
-    VICTIM, attack, attack_with, cluster, nodes, only_send, refused, restrict, stopped_at,
-    with_manifest, with_quorum,
+    Tap, VICTIM, attack, attack_with, blames, cluster, disputed, nodes, only_send, only_upload,
+    refused, restrict, stopped_at, with_manifest, with_quorum,
 };
-use common::{Script, run, state_of};
+use common::{Cluster, Script, plain_sum, run};
 use tributary_secagg::messages::{
-    Kind, ResultAck, ResultQc, SignedMessage as _, SurvivorAck, SurvivorManifest, SurvivorQc,
-    UploadGrant,
+    Kind, SignedMessage as _, SurvivorAck, SurvivorManifest, SurvivorQc, UploadGrant, UploadTurn,
 };
 use tributary_secagg::{
-    Digest, Fault, NodeIndex, NodeMessage, NodeOutput, NodePhase, NodeSet, ServerMessage,
-    VectorKind, hash, vector_root,
+    Digest, Fault, NodeIndex, NodeMessage, NodePhase, NodeSet, Party, ServerMessage, hash,
 };
 
 // ---- the survivors
 
 #[test]
-fn survivor_sets_that_break_a_rule() {
+fn survivors_below_the_floor() {
     refused(&with_manifest(|m| restrict(m, nodes(&[0, 1, 2]))), "fewer than u_min");
+}
+
+#[test]
+fn survivors_without_this_node() {
     refused(&with_manifest(|m| restrict(m, nodes(&[1, 2, 3, 4]))), "leave this node out");
-    refused(&with_manifest(|m| m.roots[0] = Digest::ZERO), "another root for this node");
-    refused(&with_manifest(|m| m.roots.truncate(4)), "other roots");
-    refused(&with_manifest(|m| m.granted_hash = Digest::ZERO), "different P2");
+}
+
+#[test]
+fn survivors_outside_the_granted() {
     let absent = BTreeMap::from([(NodeIndex(4), Kind::Ready)]);
     let outcome = attack_with(absent, Kind::SurvivorManifest, |aggregator, message| {
         let ServerMessage::SurvivorManifest(mut manifest) = message else { unreachable!() };
@@ -38,7 +41,15 @@ fn survivor_sets_that_break_a_rule() {
         manifest.roots.push(Digest::ZERO);
         vec![manifest.signed_by(aggregator).into()]
     });
-    refused(&outcome, "outside the set before");
+    refused(&outcome, "hold nodes (4) outside the set before");
+}
+
+#[test]
+fn a_manifest_on_another_granted_set_or_other_vectors() {
+    refused(&with_manifest(|m| m.granted_hash = Digest::ZERO), "different P2");
+    refused(&with_manifest(|m| m.roots[0] = Digest::ZERO), "another root for this node");
+    refused(&with_manifest(|m| m.roots.swap(0, 1)), "another root for this node");
+    refused(&with_manifest(|m| m.roots.truncate(4)), "other roots");
 }
 
 #[test]
@@ -50,6 +61,80 @@ fn two_manifests_under_one_context() {
         vec![message.clone(), other.signed_by(aggregator).into()]
     });
     refused(&outcome, "two different SurvivorManifest");
+    let evidence = outcome.nodes[&VICTIM].evidence().expect("a proof");
+    let (who, what) = evidence.verify(&cluster().roster).unwrap();
+    assert_eq!(who, Party::Aggregator);
+    assert!(what.contains("two different SurvivorManifest messages"), "{what}");
+}
+
+/// Whoever is in the sum is not opened as dropped as well: the set says one of the two,
+/// and the shares that leave follow it and are of different types.
+#[test]
+fn a_peer_in_the_sum_and_dropped_at_once() {
+    let mut cluster = cluster();
+    let vectors = cluster.vectors(3);
+    let view = cluster.view(0, 0, 3);
+    let tap = Tap::default();
+    let dies_before = BTreeMap::from([(NodeIndex(4), Kind::MaskedDone)]);
+    let script = Script { dies_before, ..tap.script() };
+    let outcome = run(&mut cluster, &view, &vectors, script);
+    assert!(outcome.certified.is_some());
+    for node in 0..4 {
+        let NodeMessage::UnmaskShares(shares) = tap.said_by(node, Kind::UnmaskShares) else {
+            unreachable!()
+        };
+        let of_self: Vec<u16> = shares.self_shares.iter().map(|(node, _)| node.0).collect();
+        let of_escrow: Vec<u16> = shares.escrow_shares.iter().map(|(node, _)| node.0).collect();
+        assert_eq!((of_self.as_slice(), of_escrow.as_slice()), (&[0, 1, 2, 3][..], &[4][..]));
+    }
+    // Both at once cannot even be said: a manifest that lists node 4's root beside the
+    // survivors' without naming it is refused.
+    let both = with_manifest(|manifest| {
+        manifest.survivors = nodes(&[0, 1, 2, 3]);
+    });
+    refused(&both, "other roots than those of the survivors");
+}
+
+/// The manifest does not reach a node that uploaded. Its vector is in the sum, for the
+/// others open its self mask; itself it reveals nothing and gets nothing.
+#[test]
+fn the_manifest_withheld_from_a_node_that_uploaded() {
+    let mut cluster = cluster();
+    let vectors = cluster.vectors(3);
+    let view = cluster.view(0, 0, 3);
+    let tap = Tap::default();
+    let server = |node, message: ServerMessage| {
+        let later = matches!(
+            message.kind(),
+            Kind::SurvivorManifest
+                | Kind::SurvivorQc
+                | Kind::SumChunk
+                | Kind::RoundResult
+                | Kind::ResultQc
+                | Kind::Abort
+        );
+        if node == VICTIM && later { Vec::new() } else { vec![message] }
+    };
+    let outcome = run(&mut cluster, &view, &vectors, tap.over(server, |_, message| vec![message]));
+    let full = NodeSet::full(5);
+    assert_eq!(outcome.opened.unwrap(), (plain_sum(&vectors, &full), full));
+    assert_eq!(outcome.node_certified, [1, 2, 3, 4].map(NodeIndex));
+    assert_eq!(outcome.nodes[&VICTIM].phase(), NodePhase::Uploaded);
+    assert!(outcome.charged.contains_key(&VICTIM), "it is charged all the same");
+    let said: Vec<Kind> = tap
+        .node
+        .borrow()
+        .iter()
+        .filter(|(node, _)| *node == VICTIM)
+        .map(|(_, message)| message.kind())
+        .collect();
+    assert_eq!(said.last(), Some(&Kind::MaskedDone), "{said:?}");
+    assert!(!said.contains(&Kind::UnmaskShares));
+    // Shown a quorum without the manifest, it refuses.
+    let mut nodes = outcome.nodes;
+    let quorum = tap.sent_to(1, Kind::SurvivorQc);
+    let words = "sent a SurvivorQc while this node was waiting for the list of survivors";
+    blames(nodes.get_mut(&VICTIM).unwrap().handle(quorum), Party::Aggregator, words);
 }
 
 /// The attack the whole protocol is built against: after the survivors are known
@@ -99,12 +184,33 @@ fn a_quorum_on_another_manifest() {
 }
 
 #[test]
-fn forged_duplicated_or_missing_signers() {
+fn forged_signers_in_a_quorum() {
     refused(&with_quorum(|quorum| quorum.signatures[3].1[0] ^= 1), "node 3 is forged");
     refused(&with_quorum(|quorum| quorum.signatures[1].1 = quorum.signatures[2].1), "forged");
-    refused(&with_quorum(|quorum| quorum.signatures[1] = quorum.signatures[0]), "counted twice");
-    refused(&with_quorum(|quorum| quorum.signatures.truncate(3)), "no quorum of 4");
-    refused(&with_quorum(|quorum| quorum.tags.truncate(2)), "other tags");
+}
+
+/// Tau signatures are looked at and the rest is not counted, so a forged one can only
+/// stand where it changes nothing: in the place of one that is needed it is found.
+#[test]
+fn a_forged_signer_beyond_the_quorum() {
+    let outcome = with_quorum(|quorum| quorum.signatures[4].1[0] ^= 1);
+    assert!(outcome.faults.is_empty(), "four good ones are a quorum: {outcome:?}");
+    let outcome = with_quorum(|quorum| {
+        quorum.tags[0].1[0] ^= 1;
+        quorum.signatures[4].1[0] ^= 1;
+    });
+    disputed(&outcome, 1, "without the wrong tags of nodes 1: the signature of node 4 is forged");
+}
+
+#[test]
+fn duplicated_signers_in_a_quorum() {
+    let words = "counted twice or out of order";
+    refused(&with_quorum(|quorum| quorum.signatures[1] = quorum.signatures[0]), words);
+    refused(&with_quorum(|quorum| quorum.signatures.swap(1, 2)), words);
+}
+
+#[test]
+fn signers_without_a_vote_in_a_quorum() {
     let absent = BTreeMap::from([(NodeIndex(4), Kind::MaskedDone)]);
     let outcome = attack_with(absent, Kind::SurvivorQc, |_, message| {
         let ServerMessage::SurvivorQc(mut quorum) = message else { unreachable!() };
@@ -116,6 +222,60 @@ fn forged_duplicated_or_missing_signers() {
 }
 
 #[test]
+fn a_quorum_with_too_few_signers_or_tags() {
+    let too_few = with_quorum(|quorum| {
+        quorum.signatures.truncate(3);
+        quorum.tags.truncate(2);
+    });
+    refused(&too_few, "3 signatures are no quorum of 4");
+    refused(&with_quorum(|quorum| quorum.tags.truncate(2)), "other tags");
+    refused(&with_quorum(|quorum| quorum.tags[1] = quorum.tags[0]), "other tags");
+}
+
+/// The aggregator cannot check tags. Signers that make theirs wrong for one node leave it
+/// below the quorum; it names the first of them and the aggregator, and not the aggregator
+/// alone, which did nothing.
+#[test]
+fn wrong_tags_of_colluding_signers() {
+    let mut cluster = Cluster::new(11, 0.15, 0.2, 6);
+    let t = cluster.roster.thresholds;
+    assert_eq!((t.corrupt, t.quorum, t.u_min), (2, 7, 9));
+    let vectors = cluster.vectors(3);
+    let view = cluster.view(0, 0, 3);
+    // Two are lost before the acknowledgement and two collude: nine sign, seven count.
+    let colluders = |more: &'static [u16]| {
+        move |node: NodeIndex, message: NodeMessage| match message {
+            NodeMessage::SurvivorAck(mut ack) if more.contains(&node.0) => {
+                for (to, tag) in &mut ack.tags {
+                    tag[0] ^= u8::from(*to == VICTIM);
+                }
+                vec![ack.into()]
+            }
+            other => vec![other],
+        }
+    };
+    let lost: BTreeMap<_, _> = [9, 10].map(|node| (NodeIndex(node), Kind::SurvivorAck)).into();
+    let script = Script {
+        dies_before: lost.clone(),
+        node: Some(Box::new(colluders(&[4, 6]))),
+        ..Script::default()
+    };
+    let outcome = run(&mut cluster, &view, &vectors, script);
+    assert!(outcome.faults.is_empty(), "seven are a quorum: {outcome:?}");
+    // With a third loss six are left to the victim. The others go on.
+    let view = cluster.view(1, 0, 3);
+    let mut lost = lost;
+    lost.insert(NodeIndex(8), Kind::SurvivorAck);
+    let script =
+        Script { dies_before: lost, node: Some(Box::new(colluders(&[4, 6]))), ..Script::default() };
+    let outcome = run(&mut cluster, &view, &vectors, script);
+    let words = "no quorum on the manifest without the wrong tags of nodes 4, 6: 6 signatures";
+    disputed(&outcome, 4, words);
+    assert_eq!(outcome.faults.len(), 1);
+    assert!(outcome.evicted.is_empty() && outcome.certified.is_some(), "{outcome:?}");
+}
+
+#[test]
 fn a_signature_without_its_pairwise_tag_does_not_count() {
     // One wrong tag of five signers: a quorum of four remains.
     let outcome = with_quorum(|quorum| quorum.tags[0].1[0] ^= 1);
@@ -124,7 +284,7 @@ fn a_signature_without_its_pairwise_tag_does_not_count() {
         quorum.tags[0].1[0] ^= 1;
         quorum.tags[1].1[0] ^= 1;
     });
-    refused(&outcome, "without the wrong tags of nodes 1, 2");
+    disputed(&outcome, 1, "without the wrong tags of nodes 1, 2: 3 signatures are no quorum of 4");
 }
 
 /// Two manifests shown to two halves: with the one corrupt node signing both,
@@ -186,8 +346,9 @@ fn different_grants_to_different_nodes() {
     for (node, machine) in &mut outcome.nodes {
         let grant = if node.0 < 2 { &full } else { &less };
         machine.handle(grant.clone().into()).unwrap();
-        let sent = machine.release_upload().unwrap();
-        let Some(NodeOutput::Send(NodeMessage::MaskedDone(done))) = sent.last() else {
+        machine.handle(UploadTurn { context: full.context, first_chunk: 0 }.into()).unwrap();
+        let upload = only_upload(machine.release_upload().unwrap());
+        let Some(NodeMessage::MaskedDone(done)) = upload.last() else {
             panic!("expected the end of the upload")
         };
         roots.push(done.root);
@@ -212,111 +373,6 @@ fn different_grants_to_different_nodes() {
     }
 }
 
-// ---- the result
-
-#[test]
-fn a_wrong_sum_or_sum_root() {
-    let outcome = attack(Kind::RoundResult, |aggregator, message| {
-        let ServerMessage::RoundResult(mut result) = message else { unreachable!() };
-        result.sum_root = Digest::ZERO;
-        vec![result.signed_by(aggregator).into()]
-    });
-    refused(&outcome, "signed the sum root");
-    let outcome = attack(Kind::SumChunk, |_, message| {
-        let ServerMessage::SumChunk(mut chunk) = message else { unreachable!() };
-        let mut lanes = chunk.lanes.to_vec();
-        lanes[0] ^= 1;
-        chunk.lanes = lanes.into();
-        vec![chunk.into()]
-    });
-    refused(&outcome, "signed the sum root");
-    let outcome = attack(Kind::SumChunk, |_, _| Vec::new());
-    refused(&outcome, "ended its vector after 0 of 6 lanes");
-    let outcome = attack(Kind::SumChunk, |_, message| {
-        let ServerMessage::SumChunk(chunk) = &message else { unreachable!() };
-        let mut more = chunk.clone();
-        more.index = 1;
-        vec![message.clone(), more.into()]
-    });
-    refused(&outcome, "more than the 6 lanes");
-}
-
-/// A sum of its own for one node, with a valid signature: the node cannot tell
-/// alone, but no quorum ever certifies it, and the certificate exposes it.
-#[test]
-fn different_sums_to_different_nodes() {
-    let mut cluster = cluster();
-    let aggregator = cluster.aggregator.clone();
-    let vectors = cluster.vectors(3);
-    let view = cluster.view(0, 0, 3);
-    let fake = vec![1u32, 2, 3];
-    let hook = |node: NodeIndex, message: ServerMessage| match message {
-        ServerMessage::SumChunk(mut chunk) if node == VICTIM => {
-            chunk.lanes = fake.clone().into();
-            vec![chunk.into()]
-        }
-        ServerMessage::RoundResult(mut result) if node == VICTIM => {
-            result.sum_root = vector_root(VectorKind::Sum, &result.context, &fake);
-            vec![result.signed_by(&aggregator).into()]
-        }
-        ServerMessage::Abort(_) => Vec::new(),
-        other => vec![other],
-    };
-    let script = Script { server: Some(Box::new(hook)), ..Script::default() };
-    let mut outcome = run(&mut cluster, &view, &vectors, script);
-    assert_eq!(outcome.sums[&VICTIM], fake);
-    let quorum = outcome.certified.clone().unwrap();
-    assert!(quorum.signatures.iter().all(|(node, _)| *node != VICTIM));
-    let victim = outcome.nodes.get_mut(&VICTIM).unwrap();
-    let fault = victim.handle(quorum.into()).unwrap_err();
-    assert!(fault.to_string().contains("sent this node another sum"), "{fault}");
-}
-
-#[test]
-fn bad_result_certificates() {
-    let mut cluster = cluster();
-    let vectors = cluster.vectors(2);
-    let view = cluster.view(0, 0, 2);
-    let outcome = run(&mut cluster, &view, &vectors, Script::default());
-    let good = outcome.certified.unwrap();
-    let roster = &cluster.roster;
-    assert!(good.verify(roster).is_ok());
-    // Any quorum for one statement has the same digest.
-    let mut fewer = good.clone();
-    fewer.signatures.remove(1);
-    assert!(fewer.verify(roster).is_ok());
-    assert_eq!(fewer.digest(), good.digest());
-    fewer.signatures.remove(1);
-    assert!(fewer.verify(roster).is_err());
-    let mut bad = vec![good.clone(); 7];
-    bad[0].signatures[1] = bad[0].signatures[0];
-    bad[1].signatures.swap(0, 1);
-    bad[2].sum_root = Digest::ZERO;
-    bad[3].state_hash = Digest::ZERO;
-    bad[4].survivors.remove(NodeIndex(4));
-    bad[5].context = Digest::ZERO;
-    bad[6].signatures[4].1[3] ^= 1;
-    for bad in bad {
-        assert!(bad.verify(roster).is_err());
-    }
-    // A signature for one purpose is worthless for another.
-    let ack = ResultAck {
-        context: good.context,
-        manifest: good.manifest_hash,
-        sum_root: good.sum_root,
-        state_hash: good.state_hash,
-        survivors: good.survivors.clone(),
-        signature: [0; 64],
-    };
-    let other = SurvivorAck {
-        context: good.context,
-        manifest: good.manifest_hash,
-        signature: [0; 64],
-        tags: Vec::new(),
-    };
-    assert_ne!(ack.statement(), other.statement());
-}
-
 #[test]
 fn after_a_fault_everything_is_refused() {
     let mut cluster = cluster();
@@ -329,56 +385,4 @@ fn after_a_fault_everything_is_refused() {
     assert_eq!(node.phase(), NodePhase::Faulted);
     let fault = node.handle(honest.into()).unwrap_err();
     assert!(matches!(fault, Fault::Misuse { .. }), "{fault}");
-}
-
-/// A slow node may see the certificate before it has computed its own state. It
-/// still compares: an equal state certifies, another one is a loud disagreement.
-#[test]
-fn a_certificate_that_arrives_before_the_nodes_own_state() {
-    let mut cluster = cluster();
-    let (mut outcome, message) = stopped_at(&mut cluster, Kind::RoundResult);
-    let ServerMessage::RoundResult(result) = message else { unreachable!() };
-    let (sum, survivors) = outcome.opened.clone().unwrap();
-    let state = state_of(&sum);
-    let (slow, wrong) = (VICTIM, NodeIndex(1));
-    let mut signatures = Vec::new();
-    for (node, machine) in &mut outcome.nodes {
-        let outputs = machine.handle(result.clone().into()).unwrap();
-        assert!(matches!(&outputs[..], [NodeOutput::Opened { sum: found, .. }] if *found == sum));
-        // Two nodes' signatures are made beside their machines, which stay behind.
-        let ack = match *node {
-            node if node == slow || node == wrong => ResultAck {
-                context: result.context,
-                manifest: result.manifest,
-                sum_root: result.sum_root,
-                state_hash: state,
-                survivors: survivors.clone(),
-                signature: [0; 64],
-            }
-            .signed_by(&cluster.identities[usize::from(node.0)]),
-            _ => match only_send(machine.acknowledge_result(state).unwrap()) {
-                NodeMessage::ResultAck(ack) => ack,
-                other => panic!("unexpected {other:?}"),
-            },
-        };
-        signatures.push((*node, ack.signature));
-    }
-    let certificate = ResultQc {
-        context: result.context,
-        manifest_hash: result.manifest,
-        sum_root: result.sum_root,
-        state_hash: state,
-        survivors,
-        signatures,
-    };
-    let machine = outcome.nodes.get_mut(&slow).unwrap();
-    assert!(machine.handle(certificate.clone().into()).unwrap().is_empty());
-    assert_eq!(machine.phase(), NodePhase::Opened);
-    let outputs = machine.acknowledge_result(state).unwrap();
-    assert_eq!(outputs.last(), Some(&NodeOutput::Certified(certificate.clone())));
-    assert_eq!(machine.phase(), NodePhase::Certified);
-    let machine = outcome.nodes.get_mut(&wrong).unwrap();
-    assert!(machine.handle(certificate.into()).unwrap().is_empty());
-    let fault = machine.acknowledge_result(hash("another state", &[])).unwrap_err();
-    assert!(matches!(fault, Fault::Incompatible { .. }), "{fault}");
 }

@@ -10,7 +10,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Cluster, plain_sum, sends, state_of};
+use common::{Cluster, plain_sum, sends, state_of, words};
 use tributary_secagg::messages::{Kind, SumChunk};
 use tributary_secagg::{
     NodeIndex, NodeMessage, NodeOutput, NodePhase, NodeRound, NodeSet, ServerMessage, ServerOutput,
@@ -39,7 +39,12 @@ fn deliver(
 fn collect(server: &mut ServerRound, wanted: Vec<(NodeIndex, NodeOutput)>) -> Vec<ServerOutput> {
     let mut out = Vec::new();
     for (node, output) in wanted {
-        if let NodeOutput::Send(message) = output {
+        let messages: Vec<NodeMessage> = match output {
+            NodeOutput::Send(message) => vec![message],
+            NodeOutput::Upload(upload) => upload.collect(),
+            _ => Vec::new(),
+        };
+        for message in messages {
             out.extend(server.handle(node, message).unwrap());
         }
     }
@@ -58,15 +63,8 @@ fn five_nodes_and_one_dropout() {
     let view = cluster.view(0, 0, 10);
 
     // R0. The aggregator invites everybody to round 0, attempt 0.
-    let (mut server, invitations) = ServerRound::open(
-        cluster.roster.clone(),
-        cluster.aggregator.clone(),
-        1,
-        cluster.transcript,
-        view.clone(),
-        NodeSet::full(5),
-    )
-    .unwrap();
+    let (mut server, invitations) =
+        ServerRound::open(&cluster.server, &cluster.facts, view.clone(), NodeSet::full(5)).unwrap();
 
     // R1. A node compares the invitation with its own view - its own model hash,
     // parameters, round number - and computes the context itself. It draws two
@@ -102,10 +100,11 @@ fn five_nodes_and_one_dropout() {
     let grants = collect(&mut server, ready);
     assert_eq!(server.phase(), ServerPhase::Uploading);
 
-    // R3. The grant names P2, the nodes to mask against. A node puts its masks on
-    // and asks its program to charge the privacy budget.
+    // R3. The grant names P2, the nodes to mask against, and a node puts its masks
+    // on. The aggregator lets four nodes upload at a time; a node whose turn it is
+    // asks its program to charge the privacy budget.
     let charges = deliver(&mut nodes, grants);
-    assert_eq!(charges.len(), 5);
+    assert_eq!(charges.len(), 4);
 
     // Here the line of one agency breaks, for good. Everybody has masked against
     // it, so its masks are still in the others' vectors.
@@ -121,11 +120,24 @@ fn five_nodes_and_one_dropout() {
     }
     // What leaves has nothing to do with the vector any more.
     for (node, output) in &uploads {
-        if let NodeOutput::Send(NodeMessage::MaskedChunk(chunk)) = output {
-            assert_ne!(chunk.lanes, vectors[usize::from(node.0)]);
+        let NodeOutput::Upload(upload) = output else { panic!("expected an upload") };
+        for message in upload.clone() {
+            if let NodeMessage::MaskedChunk(chunk) = message {
+                let bytes: Vec<u8> = vectors[usize::from(node.0)]
+                    .iter()
+                    .flat_map(|lane| lane.to_le_bytes())
+                    .collect();
+                assert_ne!(chunk.data, bytes);
+            }
         }
     }
-    assert!(collect(&mut server, uploads).is_empty());
+    // As soon as one is done it is the fifth node's turn.
+    let turns = collect(&mut server, uploads);
+    for (node, _) in deliver(&mut nodes, turns) {
+        let outputs = nodes.get_mut(&node).unwrap().release_upload().unwrap();
+        let last = outputs.into_iter().map(|output| (node, output)).collect();
+        assert!(collect(&mut server, last).is_empty());
+    }
     assert_eq!(server.waiting_for(), NodeSet::of(5, [UNLUCKY]));
     let manifests = server.drop_node(UNLUCKY);
 
@@ -157,7 +169,7 @@ fn five_nodes_and_one_dropout() {
         .find_map(|output| match output {
             ServerOutput::Opened { sum, survivors: found, .. } => {
                 assert_eq!(*found, survivors);
-                Some(sum.clone())
+                Some(words(sum))
             }
             _ => None,
         })
@@ -171,9 +183,9 @@ fn five_nodes_and_one_dropout() {
     let mut attestations = Vec::new();
     for (node, output) in deliver(&mut nodes, results) {
         let NodeOutput::Opened { sum: received, .. } = output else { panic!("expected the sum") };
-        assert_eq!(received, sum);
+        assert_eq!(words(&received), sum);
         let machine = nodes.get_mut(&node).unwrap();
-        let outputs = machine.acknowledge_result(state_of(&received)).unwrap();
+        let outputs = machine.acknowledge_result(state_of(&words(&received))).unwrap();
         attestations.extend(outputs.into_iter().map(|output| (node, output)));
     }
 
@@ -203,7 +215,7 @@ fn a_message_is_a_frame() {
     let chunk = SumChunk {
         context: tributary_secagg::hash("context", &[]),
         index: 7,
-        lanes: vec![1, 2, 3].into(),
+        data: vec![1, 2, 3].into(),
     };
     let message = ServerMessage::from(chunk);
     let bytes = message.encode();

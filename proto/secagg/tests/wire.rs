@@ -3,227 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
-mod common;
+#[path = "wire/frames.rs"]
+mod frames;
 
-use std::sync::Arc;
-
+use frames::{MEMBERS, hello_entry, node_messages, server_messages};
 use proptest::prelude::*;
-use tributary_secagg::messages::{
-    Abort, AbortReason, CommitEntry, EpochHello, EpochHellos, EpochKem, EpochKems, EpochStart,
-    KEM_CIPHERTEXT, KEM_KEY, KemParcel, MaskedChunk, MaskedDone, Ready, ResultAck, ResultQc,
-    RevealedEscrowShare, RevealedSelfShare, RoundCommit, RoundResult, RoundStart, ShareParcel,
-    ShareRelay, SignedMessage, SumChunk, SurvivorAck, SurvivorManifest, SurvivorQc, UnmaskShares,
-    UploadGrant,
-};
+use tributary_secagg::messages::{EpochHellos, KEM_KEY, Kind, MaskedChunk, ResultQc};
 use tributary_secagg::{
-    DecodeError, Digest, Identity, Limits, NodeIndex, NodeMessage, NodeSet, PROTOCOL_VERSION,
-    RoundView, ServerMessage, hash,
+    CHUNK_LANES, DecodeError, Digest, Limits, MAX_ROSTER, NodeMessage, PROTOCOL_VERSION,
+    ServerMessage, hash,
 };
-
-const MEMBERS: u16 = 5;
 
 fn limits() -> Limits {
     Limits::for_members(MEMBERS)
-}
-
-/// Fixed bytes that differ from field to field.
-fn fill<const N: usize>(name: &str) -> [u8; N] {
-    let seed = hash(name, &[]).0;
-    core::array::from_fn(|i| seed[i % 32] ^ (i / 32) as u8)
-}
-
-fn digest(name: &str) -> Digest {
-    hash(name, &[])
-}
-
-fn identity() -> Identity {
-    Identity::from_seed(&fill("identity")).unwrap()
-}
-
-fn signed<M: SignedMessage>(message: M) -> M {
-    message.signed_by(&identity())
-}
-
-fn set() -> NodeSet {
-    NodeSet::of(MEMBERS, [0, 2, 3, 4].map(NodeIndex))
-}
-
-fn hello(node: u16) -> EpochHello {
-    signed(EpochHello {
-        context: digest("context"),
-        epoch: 3,
-        from: NodeIndex(node),
-        x25519: fill("x25519"),
-        kem_key: Box::new(fill::<KEM_KEY>("kem key")),
-        signature: [0; 64],
-    })
-}
-
-fn kem_parcel(to: u16) -> KemParcel {
-    let mut parcel = KemParcel {
-        from: NodeIndex(1),
-        to: NodeIndex(to),
-        ciphertext: Box::new(fill::<KEM_CIPHERTEXT>("ciphertext")),
-        confirmation: fill("confirmation"),
-        signature: [0; 64],
-    };
-    parcel.signature = identity().sign(&parcel.statement(&digest("transcript")).0);
-    parcel
-}
-
-fn share_parcel(to: u16) -> ShareParcel {
-    let mut parcel = ShareParcel {
-        from: NodeIndex(1),
-        to: NodeIndex(to),
-        edge_tag: fill("tag"),
-        sealed_shares: fill("sealed shares"),
-        self_share_hash: digest("self share"),
-        escrow_share_hash: digest("escrow share"),
-        signature: [0; 64],
-    };
-    parcel.signature = identity().sign(&parcel.statement(&digest("context")).0);
-    parcel
-}
-
-fn signatures() -> Vec<(NodeIndex, [u8; 64])> {
-    vec![(NodeIndex(0), fill("signature 0")), (NodeIndex(3), fill("signature 3"))]
-}
-
-fn node_messages() -> Vec<NodeMessage> {
-    let context = digest("context");
-    let signature = [0; 64];
-    vec![
-        hello(2).into(),
-        EpochKem {
-            context,
-            transcript: digest("transcript"),
-            parcels: vec![kem_parcel(0), kem_parcel(2)],
-        }
-        .into(),
-        signed(RoundCommit {
-            context,
-            self_commitment: digest("com_b"),
-            escrow_commitment: digest("com_z"),
-            own_self_share_hash: digest("own self"),
-            own_escrow_share_hash: digest("own escrow"),
-            entries: vec![
-                CommitEntry { sealed_edge: fill("edge 0"), parcel: share_parcel(0) },
-                CommitEntry { sealed_edge: fill("edge 2"), parcel: share_parcel(2) },
-            ],
-            quorum_signature: fill("qc1"),
-            signature,
-        })
-        .into(),
-        signed(Ready { context, vector_commitment: digest("x"), signature }).into(),
-        MaskedChunk { context, index: 1, lanes: vec![1, 0xdead_beef, u32::MAX] }.into(),
-        signed(MaskedDone {
-            context,
-            granted_hash: digest("granted"),
-            root: digest("root"),
-            signature,
-        })
-        .into(),
-        signed(SurvivorAck {
-            context,
-            manifest: digest("manifest"),
-            signature,
-            tags: vec![(NodeIndex(2), fill("tag 2")), (NodeIndex(4), fill("tag 4"))],
-        })
-        .into(),
-        signed(UnmaskShares {
-            context,
-            self_shares: vec![(NodeIndex(0), RevealedSelfShare(fill("b 0")))],
-            escrow_shares: vec![(NodeIndex(1), RevealedEscrowShare(fill("z 1")))],
-            signature,
-        })
-        .into(),
-        signed(ResultAck {
-            context,
-            manifest: digest("manifest"),
-            sum_root: digest("sum"),
-            state_hash: digest("state"),
-            survivors: set(),
-            signature,
-        })
-        .into(),
-    ]
-}
-
-fn server_messages() -> Vec<ServerMessage> {
-    let context = digest("context");
-    let signature = [0; 64];
-    vec![
-        signed(EpochStart { context, epoch: 3, signature }).into(),
-        EpochHellos { context, hellos: vec![hello(0), hello(2)] }.into(),
-        EpochKems { context, transcript: digest("transcript"), parcels: vec![kem_parcel(4)] }
-            .into(),
-        signed(RoundStart {
-            context,
-            epoch: 3,
-            view: RoundView {
-                round: 17,
-                attempt: 1,
-                operation: 2,
-                vector_len: 1000,
-                state_hash: digest("state"),
-                params_hash: digest("params"),
-                previous: digest("previous"),
-            },
-            cohort: NodeSet::full(MEMBERS),
-            signature,
-        })
-        .into(),
-        signed(ShareRelay {
-            context,
-            committed: set(),
-            parcels: vec![share_parcel(3)],
-            quorum: signatures(),
-            signature,
-        })
-        .into(),
-        signed(UploadGrant { context, granted: set(), signature }).into(),
-        signed(SurvivorManifest {
-            context,
-            granted_hash: digest("granted"),
-            survivors: set(),
-            roots: vec![digest("root 0"), digest("root 2")],
-            signature,
-        })
-        .into(),
-        SurvivorQc {
-            context,
-            manifest: digest("manifest"),
-            signatures: signatures(),
-            tags: vec![(NodeIndex(0), fill("tag 0"))],
-        }
-        .into(),
-        SumChunk { context, index: 0, lanes: Arc::from([7u32, 8].as_slice()) }.into(),
-        signed(RoundResult {
-            context,
-            manifest: digest("manifest"),
-            sum_root: digest("sum"),
-            signature,
-        })
-        .into(),
-        ResultQc {
-            context,
-            manifest_hash: digest("manifest"),
-            sum_root: digest("sum"),
-            state_hash: digest("state"),
-            survivors: set(),
-            signatures: signatures(),
-        }
-        .into(),
-        signed(Abort {
-            context,
-            reason: AbortReason::TooFewUploads,
-            have: 3,
-            need: 4,
-            blamed: NodeSet::of(MEMBERS, [NodeIndex(1)]),
-            signature,
-        })
-        .into(),
-    ]
 }
 
 /// The frames in full where they are short, their length and hash otherwise.
@@ -282,8 +74,8 @@ fn every_frame_round_trips_and_nothing_else_decodes() {
 /// Every truncation, an extra byte and a foreign version are refused; a changed
 /// byte is refused or gives a message with exactly those bytes.
 fn damaged(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<Vec<u8>, DecodeError>) {
-    for cut in 0..bytes.len().min(600) {
-        assert!(decode(&bytes[..cut]).is_err());
+    for cut in 0..bytes.len() {
+        assert!(decode(&bytes[..cut]).is_err(), "{cut} bytes of {}", bytes.len());
     }
     let mut longer = bytes.to_vec();
     longer.push(0);
@@ -301,42 +93,197 @@ fn damaged(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<Vec<u8>, DecodeError>)
     }
 }
 
+fn node_message(kind: Kind) -> NodeMessage {
+    node_messages().into_iter().find(|message| message.kind() == kind).unwrap()
+}
+
+fn server_message(kind: Kind) -> ServerMessage {
+    server_messages().into_iter().find(|message| message.kind() == kind).unwrap()
+}
+
+/// Bytes in front of the body of a message: version, kind and context.
+const HEAD: usize = 2 + 1 + 32;
+
+#[test]
+fn every_kind_has_its_frame_here() {
+    let mut kinds: Vec<u8> = node_messages().iter().map(|m| m.kind() as u8).collect();
+    kinds.extend(server_messages().iter().map(|m| m.kind() as u8));
+    kinds.sort_unstable();
+    kinds.dedup();
+    let expected: Vec<u8> = (0x01..=0x0c).chain(0x40..=0x4d).collect();
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn unknown_kinds() {
+    let limits = limits();
+    let mut bytes = node_message(Kind::Ready).encode();
+    for kind in (0..=u8::MAX).filter(|kind| !(0x01..=0x0c).contains(kind)) {
+        bytes[2] = kind;
+        assert_eq!(NodeMessage::decode(&bytes, &limits), Err(DecodeError::UnknownKind(kind)));
+    }
+    let mut bytes = server_message(Kind::UploadTurn).encode();
+    for kind in (0..=u8::MAX).filter(|kind| !(0x40..=0x4d).contains(kind)) {
+        bytes[2] = kind;
+        assert_eq!(ServerMessage::decode(&bytes, &limits), Err(DecodeError::UnknownKind(kind)));
+    }
+}
+
+#[test]
+fn the_first_version_of_the_protocol() {
+    let mut bytes = node_message(Kind::Ready).encode();
+    bytes[..2].copy_from_slice(&1u16.to_le_bytes());
+    let refusal = NodeMessage::decode(&bytes, &limits()).unwrap_err();
+    assert_eq!(refusal, DecodeError::Version { found: 1, expected: 2 });
+    assert!(refusal.to_string().contains("upgrade the older side"));
+}
+
+#[test]
+fn lane_widths_from_one_to_thirty_two() {
+    let mut bytes = server_message(Kind::RoundStart).encode();
+    // Behind epoch, round, attempt, operation and vector length.
+    let at = HEAD + 4 + 4 + 2 + 1 + 4;
+    assert_eq!(bytes[at], 26);
+    for bits in 0..=u8::MAX {
+        bytes[at] = bits;
+        let found = ServerMessage::decode(&bytes, &limits());
+        if (1..=32).contains(&bits) {
+            assert!(found.is_ok());
+        } else {
+            let words = "a lane width is not 1 to 32 bits";
+            assert_eq!(found, Err(DecodeError::Malformed(words)), "{bits}");
+        }
+    }
+}
+
+#[test]
+fn flags_that_are_neither_zero_nor_one() {
+    let mut bytes = node_message(Kind::RoundCommit).encode();
+    let at = HEAD + 32 + 32;
+    assert_eq!(bytes[at], 1);
+    for flag in [2, 0x81, u8::MAX] {
+        bytes[at] = flag;
+        let words = "a flag is neither 0 nor 1";
+        assert_eq!(
+            NodeMessage::decode(&bytes, &limits()),
+            Err(DecodeError::Malformed(words)),
+            "{flag}"
+        );
+    }
+    // A flag that lies about what follows moves every field behind it.
+    bytes[at] = 0;
+    assert!(NodeMessage::decode(&bytes, &limits()).is_err());
+}
+
+#[test]
+fn reasons_that_are_not_on_the_list() {
+    let mut bytes = server_message(Kind::Abort).encode();
+    for reason in 0..=u8::MAX {
+        bytes[HEAD] = reason;
+        let found = ServerMessage::decode(&bytes, &limits());
+        assert_eq!(found.is_ok(), (1..=14).contains(&reason), "{reason}");
+    }
+}
+
+/// Wherever a message names a node, the first index outside the roster is refused.
+#[test]
+fn indices_outside_the_roster() {
+    let outside = DecodeError::Malformed("a node index lies outside the roster");
+    let of_node = |kind, at: usize| {
+        let mut bytes = node_message(kind).encode();
+        bytes[at..at + 2].copy_from_slice(&MEMBERS.to_le_bytes());
+        assert_eq!(NodeMessage::decode(&bytes, &limits()), Err(outside.clone()), "{kind} {at}");
+    };
+    let of_server = |kind, at: usize| {
+        let mut bytes = server_message(kind).encode();
+        bytes[at..at + 2].copy_from_slice(&MEMBERS.to_le_bytes());
+        assert_eq!(ServerMessage::decode(&bytes, &limits()), Err(outside.clone()), "{kind} {at}");
+    };
+    of_node(Kind::EpochHello, HEAD);
+    let parcels = HEAD + 32 + 2;
+    of_node(Kind::EpochKem, parcels);
+    of_node(Kind::EpochKem, parcels + 2);
+    let entries = HEAD + 32 + 32 + 1 + 64 + 2;
+    of_node(Kind::RoundCommit, entries + 32);
+    of_node(Kind::RoundCommit, entries + 34);
+    of_node(Kind::SurvivorAck, HEAD + 32 + 64 + 2);
+    of_node(Kind::UnmaskShares, HEAD + 2);
+    of_node(Kind::UnmaskShares, HEAD + 2 + 34 + 2);
+    of_server(Kind::EpochHellos, HEAD + 2);
+    of_server(Kind::EpochPeers, HEAD + 2);
+    of_server(Kind::EpochPeers, HEAD + 2 + 2 * 34 + 2);
+    of_server(Kind::EpochKems, parcels);
+    let set = 2 + 1;
+    of_server(Kind::ShareRelay, HEAD + set + 2);
+    of_server(Kind::SurvivorQc, HEAD + 32 + 2);
+    of_server(Kind::ResultQc, HEAD + 3 * 32 + set + 2);
+}
+
+#[test]
+fn sets_of_another_roster_or_with_bits_behind_it() {
+    // The set in each of these begins at the end of the fields in front of it.
+    for (kind, at) in [(Kind::Complaint, HEAD), (Kind::EpochDone, HEAD + 32)] {
+        let good = node_message(kind).encode();
+        let mut other = good.clone();
+        other[at] = 6;
+        let words = "a node set is over another roster size";
+        assert_eq!(NodeMessage::decode(&other, &limits()), Err(DecodeError::Malformed(words)));
+        let mut bits = good;
+        bits[at + 2] |= 1 << 5;
+        let words = "a node set has bits outside the roster";
+        assert_eq!(NodeMessage::decode(&bits, &limits()), Err(DecodeError::Malformed(words)));
+    }
+}
+
 #[test]
 fn limits_hold() {
-    let bytes = node_messages()[2].encode();
+    let bytes = node_message(Kind::RoundCommit).encode();
     let small = Limits { max_frame: bytes.len() - 1, ..limits() };
     assert!(matches!(NodeMessage::decode(&bytes, &small), Err(DecodeError::TooLarge { .. })));
     // Indices and sets are those of this roster.
     let other = Limits::for_members(4);
-    for message in [&node_messages()[6], &node_messages()[8]] {
+    for kind in [Kind::SurvivorAck, Kind::ResultAck, Kind::Complaint, Kind::EpochDone] {
         assert!(matches!(
-            NodeMessage::decode(&message.encode(), &other),
+            NodeMessage::decode(&node_message(kind).encode(), &other),
             Err(DecodeError::Malformed(_))
         ));
     }
     // A full chunk fits the default limits; a longer one is refused.
-    let mut chunk = MaskedChunk {
-        context: Digest::ZERO,
-        index: 0,
-        lanes: vec![1; tributary_secagg::CHUNK_LANES],
-    };
+    let data = vec![1; CHUNK_LANES * 4];
+    let mut chunk = MaskedChunk { context: Digest::ZERO, index: 0, data };
     let full = NodeMessage::from(chunk.clone());
     assert_eq!(NodeMessage::decode(&full.encode(), &limits()), Ok(full));
-    chunk.lanes.push(1);
-    assert!(NodeMessage::decode(&NodeMessage::from(chunk).encode(), &limits()).is_err());
-    // Every frame of the largest roster fits as well.
-    let largest = Limits::for_members(128);
-    assert!(largest.max_frame > 128 * (KEM_KEY + 200) && largest.max_frame < 1 << 19);
+    chunk.data.push(1);
+    let refusal = NodeMessage::decode(&NodeMessage::from(chunk).encode(), &limits());
+    assert_eq!(refusal, Err(DecodeError::Malformed("a chunk has too many lanes")));
+    // Lists are no longer than the roster.
+    let hellos = vec![hello_entry(0); usize::from(MEMBERS) + 1];
+    let long = ServerMessage::from(EpochHellos { context: Digest::ZERO, hellos });
+    let words = "a list has more entries than the roster members";
+    assert_eq!(
+        ServerMessage::decode(&long.encode(), &limits()),
+        Err(DecodeError::Malformed(words))
+    );
+    // Every frame of the largest roster fits as well, and no roster makes it larger.
+    let largest = Limits::for_members(MAX_ROSTER);
+    assert!(largest.max_frame > usize::from(MAX_ROSTER) * (KEM_KEY + 200));
+    assert!(largest.max_frame < 1 << 22);
+    assert_eq!(Limits::for_members(u16::MAX), largest);
 }
 
 #[test]
 fn the_certificate_has_bytes_of_its_own() {
-    let Some(ServerMessage::ResultQc(certificate)) = server_messages().into_iter().nth(10) else {
+    let ServerMessage::ResultQc(certificate) = server_message(Kind::ResultQc) else {
         panic!("expected the certificate")
     };
     let bytes = certificate.encode();
     assert_eq!(ResultQc::decode(&bytes, &limits()), Ok(certificate));
+    for cut in 0..bytes.len() {
+        assert!(ResultQc::decode(&bytes[..cut], &limits()).is_err());
+    }
     assert!(ResultQc::decode(&bytes[1..], &limits()).is_err());
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert_eq!(ResultQc::decode(&longer, &limits()), Err(DecodeError::Trailing(1)));
 }
 
 proptest! {
@@ -346,7 +293,7 @@ proptest! {
     fn decoders_survive_noise(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), kind: u8) {
         if bytes.len() > 2 {
             bytes[..2].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
-            bytes[2] = kind % 0x4c;
+            bytes[2] = kind % 0x50;
         }
         if let Ok(message) = NodeMessage::decode(&bytes, &limits()) {
             prop_assert_eq!(message.encode(), &bytes[..]);
@@ -357,7 +304,7 @@ proptest! {
     }
 
     #[test]
-    fn decoders_survive_spliced_frames(which in 0usize..21, at in 0usize..4000, patch in proptest::collection::vec(any::<u8>(), 1..12)) {
+    fn decoders_survive_spliced_frames(which in 0usize..27, at in 0usize..4000, patch in proptest::collection::vec(any::<u8>(), 1..12)) {
         let mut frames: Vec<Vec<u8>> = node_messages().iter().map(NodeMessage::encode).collect();
         frames.extend(server_messages().iter().map(ServerMessage::encode));
         let mut bytes = frames.swap_remove(which);

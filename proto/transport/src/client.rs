@@ -20,6 +20,9 @@ use crate::tls;
 /// HTTP/2 flow-control windows: the aggregator may have this much in flight to us.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
+/// Largest HTTP/2 frame that the aggregator may send: sums come in few frames.
+const FRAME_BYTES: u32 = 256 * 1024;
+
 /// Settings of a node's connections.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -110,6 +113,7 @@ async fn open(
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .connect_with_connector(tower::service_fn(move |_: Uri| {
             let connector = connector.clone();
             async move { connector.connect().await.map(TokioIo::new) }

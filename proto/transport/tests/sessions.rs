@@ -49,7 +49,7 @@ async fn an_oversized_message_is_refused_by_the_server() {
     let too_large = v1::NodeFrame {
         frame: Some(v1::node_frame::Frame::Secagg(v1::Secagg {
             job_hash: vec![0; 32],
-            frame: vec![0; tributary_wire::limits::MAX_MESSAGE_BYTES + 1],
+            frame: vec![0; tributary_wire::limits::MAX_MESSAGE_BYTES + 1].into(),
         })),
     };
     let mut client = federation_client(world.connect("north").await);

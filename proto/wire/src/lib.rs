@@ -20,7 +20,7 @@ pub use text::Text;
 
 /// Version of the session protocol that this software speaks. A peer with another one is refused
 /// with a message that names both.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Generated from `proto/tributary.proto` by `tests/generate.rs`; never edited by hand.
 #[allow(missing_docs, unused_qualifications, clippy::all)]

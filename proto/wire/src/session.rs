@@ -21,7 +21,7 @@ pub struct Secagg {
     /// The job.
     pub job: [u8; 32],
     /// The frame, at most [`crate::limits::MAX_SECAGG_BYTES`], never empty.
-    pub frame: Vec<u8>,
+    pub frame: bytes::Bytes,
 }
 
 impl fmt::Debug for Secagg {

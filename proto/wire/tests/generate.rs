@@ -48,6 +48,9 @@ fn generate(proto: &Path) -> String {
         .emit_rerun_if_changed(false)
         // The library offers no connect(): channels come from the transport crate alone.
         .build_transport(false)
+        // Frames are passed on to many nodes: their bytes are shared and not copied.
+        .bytes(".tributary.v1.Secagg.frame")
+        .bytes(".tributary.v1.StateChunk.data")
         // A token must not reach a log by way of a derived Debug.
         .skip_debug([".tributary.v1.EnrolRequest"])
         .compile_fds(descriptors)

@@ -96,7 +96,7 @@ fn replies_and_reports() {
 #[test]
 fn secagg_both_ways() {
     assert_eq!(node("secagg", with!(N::Secagg, |m| m.frame.clear())), "secagg.frame");
-    let long = with!(N::Secagg, |m| m.frame = vec![0; MAX_SECAGG_BYTES + 1]);
+    let long = with!(N::Secagg, |m| m.frame = vec![0; MAX_SECAGG_BYTES + 1].into());
     assert_eq!(node("secagg", long), "secagg.frame");
     assert_eq!(server("secagg", with!(S::Secagg, |m| m.job_hash.clear())), "secagg.job_hash");
 }
@@ -138,6 +138,6 @@ fn state_chunks() {
     assert_eq!(server("state_chunk", none), "state_chunk.count");
     let empty = with!(S::StateChunk, |m| m.data.clear());
     assert_eq!(server("state_chunk", empty), "state_chunk.data");
-    let long = with!(S::StateChunk, |m| m.data = vec![0; MAX_STATE_CHUNK_BYTES + 1]);
+    let long = with!(S::StateChunk, |m| m.data = vec![0; MAX_STATE_CHUNK_BYTES + 1].into());
     assert_eq!(server("state_chunk", long), "state_chunk.data");
 }

@@ -48,7 +48,7 @@ fn job_reply() -> impl Strategy<Value = JobReply> {
 }
 
 fn secagg() -> impl Strategy<Value = Secagg> {
-    (any::<[u8; 32]>(), some_bytes()).prop_map(|(job, frame)| Secagg { job, frame })
+    (any::<[u8; 32]>(), some_bytes()).prop_map(|(job, frame)| Secagg { job, frame: frame.into() })
 }
 
 fn report() -> impl Strategy<Value = Report> {
@@ -74,7 +74,7 @@ fn state_chunk() -> impl Strategy<Value = StateChunk> {
                 round,
                 index,
                 count,
-                data: data.clone(),
+                data: data.clone().into(),
                 certificate: (index == 0).then(|| certificate.clone()),
             })
         },

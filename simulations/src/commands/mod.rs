@@ -1,6 +1,7 @@
 //! One file per subcommand that does more than call the library.
 
 mod run;
+mod secagg;
 
 use std::path::Path;
 
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Privacy { job, declared, json } => privacy(&job, declared, json),
+        Command::Secagg(args) => secagg::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());
             Ok(())

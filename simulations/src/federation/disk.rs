@@ -18,6 +18,7 @@ struct Job {
     manifest: String,
     epoch: Option<Secret>,
     state: Option<(Vec<u8>, Vec<u8>)>,
+    answered: Option<(u32, u8)>,
 }
 
 impl Disk {
@@ -27,11 +28,17 @@ impl Disk {
             Record::Book(entry) => self.book.push(entry),
             Record::Accepted { entry, job, manifest } => {
                 self.book.extend(entry);
-                self.job = Some(Job { hash: job, manifest, epoch: None, state: None });
+                let new = Job { hash: job, manifest, epoch: None, state: None, answered: None };
+                self.job = Some(new);
             }
             Record::Epoch { job, secret } => {
                 if let Some(stored) = self.job_mut(&job) {
                     stored.epoch = Some(secret);
+                }
+            }
+            Record::Answered { job, number } => {
+                if let Some(stored) = self.job_mut(&job) {
+                    stored.answered = Some(number);
                 }
             }
             Record::State { job, state, certificate } => {
@@ -59,6 +66,7 @@ impl Disk {
             manifest: job.manifest.clone(),
             epoch: job.epoch.as_ref().map(|secret| secret.0.to_vec()),
             state: job.state.clone(),
+            answered: job.answered,
         })
     }
 

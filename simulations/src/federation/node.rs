@@ -129,6 +129,10 @@ impl VirtualNode {
                 match output {
                     Output::Persist(record) => self.disk.persist(record),
                     Output::Send(frame) => sent.push(frame),
+                    Output::Upload { job, upload } => sent.extend(upload.map(|message| {
+                        let frame = message.encode().into();
+                        FromNode::Secagg(Secagg { job, frame })
+                    })),
                     Output::Note(text) => {
                         tracing::debug!(agency = %self.recipe.agency, "{text}");
                     }
@@ -154,6 +158,7 @@ impl VirtualNode {
             policy: recipe.policy.clone(),
             datasets: BTreeMap::from([(recipe.dataset.clone(), source)]),
             trainers: Box::new(move |model, inputs| trainer.make(model, inputs)),
+            threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(move || {
                 // The count goes on over restarts: noise is never drawn twice.
                 let draw = draws.fetch_add(1, Ordering::Relaxed);
@@ -180,6 +185,7 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
         max_delta: spec.privacy.delta,
         min_survivors: plan.roster.thresholds.u_min,
         min_colluders: 0,
+        min_corrupt_fraction: 0.0,
         max_rounds: plan.rounds,
         max_parameters: plan.layout.total() as u64,
     }

@@ -63,8 +63,16 @@ fn record() -> Record {
     let (late, reason) = (vec!["b".to_owned(), "c".to_owned()], "too few & late".to_owned());
     Record {
         rounds: Vec::new(),
-        aborts: vec![AbortEntry { round: 3, attempt: 0, cohort: vec![], late, reason }],
+        aborts: vec![AbortEntry {
+            gone: vec![],
+            round: 3,
+            attempt: 0,
+            cohort: vec![],
+            late,
+            reason,
+        }],
         agencies: Vec::new(),
+        accusations: Vec::new(),
         end: None,
         head: Head::default(),
     }

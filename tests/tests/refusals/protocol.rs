@@ -32,7 +32,7 @@ fn a_member_that_sends_garbage_is_cut_off_and_named() {
     federation.node("isle").kill();
     let (url, dir) = (federation.aggregator.url(), federation.node("isle").dir().to_owned());
     let hash = federation.evidence(&job).plan.job.0;
-    let secagg = |frame: Vec<u8>| FromNode::Secagg(Secagg { job: hash, frame });
+    let secagg = |frame: Vec<u8>| FromNode::Secagg(Secagg { job: hash, frame: frame.into() });
 
     // Frames that are no message of the protocol, the second far longer than any can be.
     for garbage in [vec![0xff; 100], vec![1; 3 * 1024 * 1024]] {

@@ -57,6 +57,7 @@ impl Enrol {
             log_json: false,
             max_backoff_seconds: 30,
             heartbeat_seconds: 15,
+            threads: None,
         };
         dir.storage().await?.close().await;
         // The configuration last: its presence is what makes the directory complete.

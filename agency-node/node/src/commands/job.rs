@@ -102,7 +102,7 @@ mod tests {
         let registered = book.register("d", limit, at, &identity).unwrap();
         storage.append_book(&registered).await.unwrap();
         // A manifest from another version: abandoning must not need to understand it.
-        let stored = StoredJob { manifest: "{}".into(), epoch: None, state: None };
+        let stored = StoredJob { manifest: "{}".into(), epoch: None, state: None, answered: None };
         let hex = hex::encode(stored.hash());
         let curve = tributary_dp::subsampled_gaussian(1.0, 10.0).unwrap();
         let cost = JobCost { curve, attempts: AttemptsLeft { statistics: 1, training: 1 } };

@@ -4,16 +4,13 @@
 //! message, forged or late or broken, takes them away.
 
 use tributary_secagg::{
-    Digest, EpochStart, Fault, NodeEpoch, NodeEpochHello, NodeEpochKem, ServerMessage,
+    Digest, EpochStart, Fault, NodeEpoch, NodeEpochHello, NodeEpochKem, NodeEpochPeers,
+    ServerMessage,
 };
 use tributary_wire::session::{FromNode, ReportCode, Secagg};
 
 use super::job::ActiveJob;
 use super::{Output, Record, Secret, Setup};
-
-/// Highest epoch number of a job. An honest aggregator starts few; without an end it could have
-/// this node make keys for ever.
-pub const MAX_EPOCHS: u32 = 16;
 
 /// The keys of a job.
 #[derive(Default)]
@@ -21,11 +18,13 @@ pub(super) struct Keys {
     /// Keys with every peer of the newest complete epoch, confirmed.
     pub(super) ready: Option<Box<NodeEpoch>>,
     pending: Option<Pending>,
+    /// The newest epoch and restart that this node has answered, whatever became of it: one number
+    /// never gets two coins. Durable before the answer is sent.
+    pub(super) answered: Option<(u32, u8)>,
 }
 
 /// A newer epoch on its way.
 struct Pending {
-    epoch: u32,
     /// Context of its messages.
     context: Digest,
     stage: Stage,
@@ -35,14 +34,16 @@ struct Pending {
 enum Stage {
     /// Own keys are sent.
     Hello(Box<NodeEpochHello>),
+    /// It is known who is in the epoch.
+    Peers(Box<NodeEpochPeers>),
     /// Ciphertexts are sent.
     Kem(Box<NodeEpochKem>),
 }
 
 impl Keys {
-    /// Keys that were agreed on before a restart.
-    pub(super) fn restored(keys: NodeEpoch) -> Self {
-        Self { ready: Some(Box::new(keys)), pending: None }
+    /// What was agreed on and answered before a restart.
+    pub(super) fn restored(keys: Option<NodeEpoch>, answered: Option<(u32, u8)>) -> Self {
+        Self { ready: keys.map(Box::new), pending: None, answered }
     }
 }
 
@@ -68,24 +69,23 @@ impl ActiveJob {
         start: &EpochStart,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        // Before anything changes: a forged start must not even end a pending agreement.
+        // Before anything changes: a forged start must not even end a pending agreement. It also
+        // bounds epochs and restarts: without an end this node would make keys for ever, and
+        // whoever opens its coin last could throw it as often as it likes.
         start.verify(&self.plan().roster)?;
-        // Epochs only go up: an old one would bring old keys back.
+        // Epochs and their restarts only go up: an old one would bring old keys back.
+        let number = (start.epoch, start.restart);
         let held = self.epoch_number().is_some_and(|held| held >= start.epoch);
-        if held || self.keys.pending.as_ref().is_some_and(|p| p.epoch > start.epoch) {
+        if held || self.keys.answered.is_some_and(|newest| newest >= number) {
             out.push(Output::Note("an epoch that is not newer; ignored".into()));
             return Ok(());
         }
-        if start.epoch > MAX_EPOCHS {
-            let text = format!("epoch {} of a job, at most {MAX_EPOCHS}; refused", start.epoch);
-            out.push(Output::Note(text));
-            return Ok(());
-        }
-        let (hello, message) =
-            NodeEpochHello::open(self.roster(), self.me(), setup.identity.clone(), start.epoch)?;
+        let mut rng = (setup.randomness)().map_err(|_| Fault::Crypto { what: "randomness" })?;
+        let (hello, message) = NodeEpochHello::open(&self.seat(setup)?, start, &mut rng)?;
         let stage = Stage::Hello(Box::new(hello));
-        let (epoch, context) = (start.epoch, start.context);
-        self.keys.pending = Some(Pending { epoch, context, stage });
+        self.keys.pending = Some(Pending { context: start.context, stage });
+        self.keys.answered = Some(number);
+        out.push(Output::Persist(Record::Answered { job: self.hex(), number }));
         self.send(&message, out);
         Ok(())
     }
@@ -98,19 +98,26 @@ impl ActiveJob {
             return Ok(());
         };
         // From here a fault ends this agreement; the next epoch's start begins another.
-        let epoch = pending.epoch;
         let stage = match (message, pending.stage) {
             (ServerMessage::EpochHellos(hellos), Stage::Hello(hello)) => {
-                let (kem, message) = hello.on_hellos(hellos)?;
+                let (peers, reveal) = hello.on_hellos(&hellos)?;
+                if let Some(reveal) = reveal {
+                    self.send(&reveal, out);
+                }
+                Stage::Peers(Box::new(peers))
+            }
+            (ServerMessage::EpochPeers(message), Stage::Peers(peers)) => {
+                let (kem, message) = peers.on_peers(message)?;
                 self.send(&message, out);
                 Stage::Kem(Box::new(kem))
             }
             (ServerMessage::EpochKems(kems), Stage::Kem(kem)) => {
-                let keys = kem.on_kems(kems)?;
+                let (keys, done) = kem.on_kems(&kems)?;
                 let secret = Secret(keys.to_secret_bytes());
                 out.push(Output::Persist(Record::Epoch { job: self.hex(), secret }));
                 out.push(Output::Note(format!("keys of epoch {} are agreed", keys.epoch())));
                 self.keys.ready = Some(Box::new(keys));
+                self.send(&done, out);
                 return Ok(());
             }
             (_, stage) => {
@@ -118,12 +125,12 @@ impl ActiveJob {
                 stage
             }
         };
-        self.keys.pending = Some(Pending { epoch, context, stage });
+        self.keys.pending = Some(Pending { context, stage });
         Ok(())
     }
 
     pub(super) fn send(&self, message: &tributary_secagg::NodeMessage, out: &mut Vec<Output>) {
-        let frame = Secagg { job: self.hash(), frame: message.encode() };
+        let frame = Secagg { job: self.hash(), frame: message.encode().into() };
         out.push(Output::Send(FromNode::Secagg(frame)));
     }
 }

@@ -2,7 +2,7 @@
 
 use tributary_dp::{DiscreteGaussian, DpError, RdpCurve, Release};
 use tributary_job::{Manifest, ModelState, OperationPlan, Plan};
-use tributary_secagg::{Limits, NodeEpoch, NodeIndex, ResultQc, Roster};
+use tributary_secagg::{Fault, Limits, NodeEpoch, NodeIndex, NodeSeat, ResultQc};
 use tributary_training::{Dataset, Trainer};
 use tributary_wire::session::{RefusalCode, ReportCode};
 
@@ -108,10 +108,10 @@ impl ActiveJob {
         if let Some((state, certificate)) = &stored.state {
             job.adopt(state, certificate)?;
         }
-        if let Some(secret) = &stored.epoch {
-            let keys = NodeEpoch::from_secret_bytes(&job.plan.roster, secret);
-            job.keys = Keys::restored(keys.map_err(|e| e.to_string())?);
-        }
+        let keys = stored.epoch.as_ref().map(|secret| {
+            NodeEpoch::from_secret_bytes(&job.plan.roster, secret).map_err(|e| e.to_string())
+        });
+        job.keys = Keys::restored(keys.transpose()?, stored.answered);
         Ok(job)
     }
 
@@ -126,9 +126,14 @@ impl ActiveJob {
         if certificate.state_hash != state.hash(&self.plan.job) {
             return Err("the certificate is for another state".into());
         }
-        // A node never goes back: an older state, however well signed, would repeat rounds.
-        if state.completed < self.state.completed {
-            return Err(format!("a state of round {}, older than this node's", state.completed));
+        // A node never goes back: an older state, however well signed, would repeat rounds. Nor
+        // sideways: two attempts of one round may both have found a quorum.
+        let same = certificate.state_hash == self.state.hash(&self.plan.job);
+        if state.completed < self.state.completed
+            || (state.completed == self.state.completed && self.certificate.is_some() && !same)
+        {
+            let found = state.completed;
+            return Err(format!("a state of round {found}, no newer than this node's own"));
         }
         self.state = state;
         self.certificate = Some(certificate);
@@ -178,12 +183,17 @@ impl ActiveJob {
         self.costs.job.as_ref()
     }
 
-    pub(super) fn me(&self) -> NodeIndex {
-        self.me
+    /// This node's seat in the protocol.
+    pub(super) fn seat(&self, setup: &Setup) -> Result<NodeSeat, Fault> {
+        let roster = self.plan.roster.clone();
+        let seat = NodeSeat::new(roster, self.me, setup.identity.clone())?;
+        Ok(seat.with_threads(setup.threads))
     }
 
-    pub(super) fn roster(&self) -> std::sync::Arc<Roster> {
-        self.plan.roster.clone()
+    /// An agency's name for the log.
+    pub(super) fn agency_name(&self, node: NodeIndex) -> String {
+        let entry = self.manifest.roster.get(usize::from(node.0));
+        entry.map_or_else(|| format!("node {node}"), |entry| entry.agency.clone())
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -198,10 +208,21 @@ impl ActiveJob {
 
     /// Gives the attempt up: the aggregator gets a code, the log the words.
     pub(super) fn report(&mut self, code: ReportCode, local: &str, out: &mut Vec<Output>) {
-        let (round, attempt) = match &self.running {
+        let number = match &self.running {
             Some(running) => running.number(),
             None => (self.state.completed, 0),
         };
+        self.report_of(number, code, local, out);
+    }
+
+    /// Gives up an attempt by its number, also one that could not be opened.
+    pub(super) fn report_of(
+        &mut self,
+        (round, attempt): (u32, u16),
+        code: ReportCode,
+        local: &str,
+        out: &mut Vec<Output>,
+    ) {
         out.push(Output::Note(format!("round {round}, attempt {attempt}: {code}: {local}")));
         out.push(report(self.hash(), round, attempt, code));
         self.abandon_round();

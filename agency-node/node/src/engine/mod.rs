@@ -15,12 +15,13 @@ mod transfer;
 mod vector;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tributary_dp::SecretRng;
 use tributary_job::spec::{DataSpec, ModelSpec};
 use tributary_ledger::Entry;
-use tributary_secagg::{Identity, ServerMessage, VerifyingKey};
+use tributary_secagg::{Identity, ServerMessage, Upload, VerifyingKey};
 use tributary_training::{Dataset, Trainer};
 use tributary_wire::names::DatasetName;
 use tributary_wire::session::{
@@ -31,7 +32,6 @@ use tributary_wire::{PROTOCOL_VERSION, Text};
 use crate::book::Book;
 use crate::policy::Policy;
 
-pub use epoch::MAX_EPOCHS;
 pub use job::ActiveJob;
 
 /// Everything the engine is given once.
@@ -48,6 +48,8 @@ pub struct Setup {
     pub datasets: BTreeMap<String, DatasetSource>,
     /// Makes a trainer for a model over so many inputs.
     pub trainers: TrainerFactory,
+    /// Threads that mask and hash a vector.
+    pub threads: NonZeroUsize,
     /// Makes a source of secret randomness.
     pub randomness: Box<dyn Fn() -> Result<SecretRng, String> + Send>,
 }
@@ -88,6 +90,13 @@ pub enum Output {
     Persist(Record),
     /// Send to the aggregator.
     Send(FromNode),
+    /// Send the messages of an upload one by one, as fast as the connection takes them.
+    Upload {
+        /// The job's hash.
+        job: [u8; 32],
+        /// The messages.
+        upload: Upload,
+    },
     /// A line for the local log; may hold what must not leave.
     Note(String),
 }
@@ -112,6 +121,13 @@ pub enum Record {
         job: String,
         /// The keys.
         secret: Secret,
+    },
+    /// An epoch's start that this node is about to answer.
+    Answered {
+        /// The job's hash, hex.
+        job: String,
+        /// Epoch and restart.
+        number: (u32, u8),
     },
     /// A certified state.
     State {
@@ -150,6 +166,8 @@ pub struct StoredJob {
     pub epoch: Option<Vec<u8>>,
     /// State and certificate.
     pub state: Option<(Vec<u8>, Vec<u8>)>,
+    /// The newest epoch and restart that were answered.
+    pub answered: Option<(u32, u8)>,
 }
 
 impl StoredJob {
@@ -258,6 +276,7 @@ impl Engine {
         match message {
             ServerMessage::EpochStart(_)
             | ServerMessage::EpochHellos(_)
+            | ServerMessage::EpochPeers(_)
             | ServerMessage::EpochKems(_) => job.epoch_message(&self.setup, message, out),
             ServerMessage::RoundStart(start) => {
                 job.start_round(&self.setup, &self.book, start, out);

@@ -2,7 +2,8 @@
 
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::{
-    Digest, Fault, NodeOutput, NodeRound, NodeSet, ResultQc, RoundStart, RoundView, ServerMessage,
+    Digest, Fault, Lanes, NodeOutput, NodeRound, NodeSet, ResultQc, RoundStart, RoundView,
+    ServerMessage,
 };
 use tributary_wire::session::ReportCode;
 
@@ -47,9 +48,15 @@ impl ActiveJob {
         start: RoundStart,
         out: &mut Vec<Output>,
     ) {
+        // The same start again changes nothing.
+        if self.running.as_ref().is_some_and(|running| running.machine.ctx() == start.context) {
+            return;
+        }
+        let number = (start.view.round, start.view.attempt);
         self.running = None;
         if let Err(GiveUp(code, text)) = self.open_round(setup, book, start, out) {
-            self.report(code, &text, out);
+            // By the number the aggregator gave it, or it would not know what is given up.
+            self.report_of(number, code, &text, out);
         }
     }
 
@@ -77,6 +84,7 @@ impl ActiveJob {
             attempt,
             operation: operation.operation.code(),
             vector_len: operation.vector_len,
+            lane_bits: operation.lanes(),
             state_hash: self.state.hash(&self.plan().job),
             params_hash: self
                 .plan()
@@ -84,22 +92,13 @@ impl ActiveJob {
                 .map_err(|e| GiveUp(ReportCode::ProtocolFault, e.to_string()))?,
             previous: self.certificate.as_ref().map_or(Digest::ZERO, ResultQc::digest),
         };
-        let (roster, me, max_attempts) = (self.roster(), self.me(), self.plan().max_attempts);
+        let (seat, max_attempts) = (self.seat(setup)?, self.plan().max_attempts);
         let mut rng = (setup.randomness)()
             .map_err(|e| GiveUp(ReportCode::TrainingFailed, format!("no randomness: {e}")))?;
         let Some(keys) = &mut self.keys.ready else {
             return Err(GiveUp(ReportCode::NoEpochState, "no keys for this epoch".into()));
         };
-        let (machine, commit) = NodeRound::open(
-            roster,
-            me,
-            setup.identity.clone(),
-            keys,
-            max_attempts,
-            start,
-            &view,
-            &mut rng,
-        )?;
+        let (machine, commit) = NodeRound::open(&seat, keys, max_attempts, start, &view, &mut rng)?;
         // The attempt counts as used, durably, before anybody sees its first message.
         let secret = Secret(keys.to_secret_bytes());
         out.push(Output::Persist(Record::Epoch { job: self.hex(), secret }));
@@ -112,7 +111,7 @@ impl ActiveJob {
     /// differ by somebody's vector. So there is one cohort, the whole roster, and one upload per
     /// round (the book refuses a second one whatever this check sees).
     fn check_exact_sum(&self, book: &Book, round: u32, cohort: &NodeSet) -> Result<(), GiveUp> {
-        let whole = NodeSet::full(self.roster().size());
+        let whole = NodeSet::full(self.plan().roster.size());
         if *cohort != whole {
             let text = "mode none: invited with a part of the roster only".to_owned();
             return Err(GiveUp(ReportCode::ProtocolFault, text));
@@ -158,6 +157,16 @@ impl ActiveJob {
                     self.send(&message, out);
                     continue;
                 }
+                NodeOutput::Upload(upload) => {
+                    out.push(Output::Upload { job: self.hash(), upload });
+                    continue;
+                }
+                NodeOutput::Complained { against, why } => {
+                    let name = self.agency_name(against);
+                    out.push(Output::Note(format!("the shares of {name} are refused: {why}")));
+                    continue;
+                }
+                NodeOutput::Stopped(fault) => return Err(fault.into()),
                 NodeOutput::VectorNeeded => self.train(setup, out)?,
                 NodeOutput::ChargeNeeded { payload_hash } => {
                     self.charge(now, setup, book, payload_hash, out)?
@@ -244,8 +253,9 @@ impl ActiveJob {
     }
 
     /// Recomputes the state from the published sum and signs what it comes to.
-    fn opened(&mut self, sum: &[u32]) -> Result<Vec<NodeOutput>, GiveUp> {
-        let signed = tributary_dp::from_lanes(sum);
+    fn opened(&mut self, sum: &Lanes) -> Result<Vec<NodeOutput>, GiveUp> {
+        let Some(running) = &self.running else { return Ok(Vec::new()) };
+        let signed = running.operation.from_lanes(sum);
         let next = self
             .plan()
             .apply(self.manifest(), &self.state, &signed)

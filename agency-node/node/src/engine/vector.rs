@@ -6,6 +6,7 @@
 use tributary_dp::{DiscreteGaussian, SecretRng};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
 use tributary_job::{ModelState, Operation, OperationPlan};
+use tributary_secagg::Lanes;
 use tributary_training::{Batch, Dataset, MICROBATCH, Rows, Trainer};
 
 /// Rows whose features are in memory at a time: a whole number of microbatches.
@@ -13,8 +14,8 @@ const GROUP: usize = 16 * MICROBATCH;
 
 /// A vector ready to be masked.
 pub(super) struct Made {
-    /// u32 lanes, two's complement.
-    pub(super) lanes: Vec<u32>,
+    /// Two's complement lanes of the plan's width.
+    pub(super) lanes: Lanes,
     /// Records without a finite gradient. Stays at the agency.
     pub(super) non_finite: usize,
 }
@@ -32,8 +33,9 @@ pub(super) fn make(
     if operation.release.is_some() && noise.is_none() {
         return Err("a private release without its noise sampler".into());
     }
-    // The rounding bound covers this many; a source of data hands out no more.
-    let records = data.len().min(MAX_RECORDS_PER_NODE as usize);
+    // The width of the lanes and the rounding bound cover this many; what is above is left out.
+    let most = operation.max_records.min(MAX_RECORDS_PER_NODE);
+    let records = data.len().min(usize::try_from(most).unwrap_or(usize::MAX));
     let (sum, non_finite) = match operation.operation {
         Operation::Statistics => {
             let all: Vec<u32> = (0..records as u32).collect();
@@ -53,7 +55,7 @@ pub(super) fn make(
     if let Some(noise) = noise {
         noise.add_noise(&mut integers, rng);
     }
-    Ok(Made { lanes: tributary_dp::to_lanes(&integers), non_finite })
+    Ok(Made { lanes: operation.to_lanes(&integers), non_finite })
 }
 
 /// The sum over groups of rows, so that a large batch is never in memory as a whole.
@@ -168,6 +170,8 @@ mod tests {
             clip_norm: 0.5,
             scale: 1.0,
             clamp: 1,
+            lane_bits: 32,
+            max_records: MAX_RECORDS_PER_NODE,
             sampling_rate: 1.0,
             release: None,
         };

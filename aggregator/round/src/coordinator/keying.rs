@@ -1,7 +1,7 @@
 //! The epoch: every member of the roster agrees on a key with every other.
 
 use tributary_secagg::{
-    EpochStart, Fault, Limits, NodeIndex, NodeMessage, Party, ServerEpoch, ServerMessage,
+    Abort, Fault, Limits, MAX_EPOCHS, NodeIndex, NodeMessage, NodeSet, Party, ServerEpoch,
     ServerOutput,
 };
 
@@ -9,8 +9,10 @@ use super::{Coordinator, Stage};
 use crate::event::{Effect, Now, Step};
 use crate::record::KIND_EPOCH;
 
-/// Epochs of one job: nodes refuse more.
-const MAX_EPOCHS: u32 = 16;
+/// Epochs of a job that are thrown away when somebody leaves while keys are agreed on. A cut line is
+/// worth another try, since whoever has no keys is out for the whole job; an agency that leaves
+/// again and again must not keep the others from beginning.
+const NEW_EPOCHS: u32 = 3;
 
 impl Coordinator {
     /// Opens the next epoch. Its number is durable before anybody hears of it.
@@ -20,19 +22,12 @@ impl Coordinator {
             return self.end(now, false, text, effects);
         }
         self.epoch += 1;
-        let roster = self.plan.roster.clone();
-        let epoch = match ServerEpoch::open(roster, self.identity.clone(), self.epoch) {
-            Ok(epoch) => epoch,
-            Err(fault) => return self.end(now, false, fault.to_string(), effects),
-        };
+        let (epoch, outputs) = ServerEpoch::open(&self.seat, self.epoch, self.excluded());
         let deadline = now.millis + self.timeouts.step;
-        self.stage = Stage::Keying { epoch: Box::new(epoch), deadline };
+        let left = NodeSet::new(self.plan.roster.size());
+        self.stage = Stage::Keying { epoch: Box::new(epoch), deadline, left };
         effects.push(self.persist(Step::default()));
-        let start = EpochStart::new(&self.plan.roster, &self.identity, self.epoch);
-        let start = ServerMessage::EpochStart(start).encode();
-        for i in 0..self.members.len() {
-            effects.push(Effect::Secagg(NodeIndex(i as u16), start.clone()));
-        }
+        self.keying_outputs(now, outputs, effects);
     }
 
     pub(super) fn keying_frame(
@@ -42,7 +37,11 @@ impl Coordinator {
         frame: &[u8],
         effects: &mut Vec<Effect>,
     ) {
-        let Stage::Keying { epoch, deadline } = &mut self.stage else { return };
+        let out = self.member(node).is_none_or(|m| m.excluded.is_some());
+        let Stage::Keying { epoch, deadline, left } = &mut self.stage else { return };
+        if out || left.contains(node) {
+            return;
+        }
         let limits = Limits::for_members(self.plan.roster.thresholds.n);
         let waiting = epoch.waiting_for();
         let outputs = match NodeMessage::decode(frame, &limits) {
@@ -76,37 +75,69 @@ impl Coordinator {
         self.keying_outputs(now, outputs, effects);
     }
 
+    /// Somebody left: the first epochs are thrown away and begin anew when it is back, later ones
+    /// go on without it. Whoever is out of the job stops nothing.
+    pub(super) fn left_keying(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
+        let out = self.member(node).is_none_or(|m| m.excluded.is_some());
+        let Stage::Keying { left, .. } = &mut self.stage else { return };
+        if out || !left.insert(node) {
+            return;
+        }
+        if self.epoch <= NEW_EPOCHS {
+            self.stage = Stage::Offering { deadline: now.millis + self.timeouts.gather };
+        }
+        self.blame(now, node, "left", ("left while keys were agreed on", None), effects);
+    }
+
     fn keying_outputs(&mut self, now: Now, outputs: Vec<ServerOutput>, effects: &mut Vec<Effect>) {
+        let mut aborted = None;
         for output in outputs {
             match output {
-                ServerOutput::Send(to, message) => {
-                    effects.push(Effect::Secagg(to, message.encode()));
+                ServerOutput::Send(..) | ServerOutput::SendAll(..) => self.send(output, effects),
+                ServerOutput::Evicted { node, why, evidence } => {
+                    self.strike(node, &why, true);
+                    self.blame(now, node, "evicted", (&why, evidence.as_ref()), effects);
                 }
-                ServerOutput::Aborted(abort) => {
-                    let text = format!("no agreement on keys: {abort}");
-                    return self.end(now, false, text, effects);
-                }
-                _ => {}
+                ServerOutput::Aborted(abort) => aborted = Some(abort),
+                ServerOutput::Opened { .. } | ServerOutput::Certified(_) => {}
             }
         }
+        if let Some(abort) = aborted {
+            return self.keying_aborted(now, &abort, effects);
+        }
         let Stage::Keying { epoch, .. } = &self.stage else { return };
-        if epoch.is_complete() {
-            self.transcript = epoch.transcript();
-            if let Some(members) = epoch.members().cloned() {
-                self.epoch_members = members;
-            }
+        if let Some(facts) = epoch.facts() {
             for (i, member) in self.members.iter_mut().enumerate() {
-                let inside = self.epoch_members.contains(NodeIndex(i as u16));
+                let inside = facts.members.contains(NodeIndex(i as u16));
                 member.resume.epoch = inside.then_some(self.epoch);
             }
+            self.facts = Some(facts.clone());
             self.keys_agreed(now, effects);
+        }
+    }
+
+    /// The next epoch tries again, without those that are out of the job by now, as soon as all the
+    /// others are there.
+    fn keying_aborted(&mut self, now: Now, abort: &Abort, effects: &mut Vec<Effect>) {
+        let left = self.members.len() - self.excluded().len();
+        if self.epoch >= MAX_EPOCHS || left < usize::from(self.plan.roster.thresholds.u_min) {
+            let text = format!("no agreement on keys: {abort}");
+            return self.end(now, false, text, effects);
+        }
+        effects.push(Effect::Note(format!("epoch {}: no agreement on keys: {abort}", self.epoch)));
+        self.stage = Stage::Offering { deadline: now.millis + self.timeouts.gather };
+        if self.everybody_accepted() {
+            self.start_epoch(now, effects);
+        } else {
+            effects.push(self.persist(Step::default()));
         }
     }
 
     fn keys_agreed(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut step = Step::default();
-        let transcript = self.transcript.map(|t| t.to_string());
-        let body = serde_json::json!({"epoch": self.epoch, "transcript": transcript});
+        let transcript = self.facts.as_ref().map(|facts| facts.transcript.to_string());
+        let coin = self.facts.as_ref().map(|facts| facts.coin.to_string());
+        let body = serde_json::json!({"epoch": self.epoch, "transcript": transcript, "coin": coin});
         self.record(&mut step, now, KIND_EPOCH, body);
         effects.push(self.persist(step));
         self.begin_attempt(now, effects);

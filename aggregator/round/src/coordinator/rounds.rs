@@ -1,19 +1,14 @@
 //! Secure rounds: choosing the cohort, carrying out the protocol's outputs, certifying the result.
 
+use bytes::Bytes;
 use tributary_secagg::{
-    Abort, Digest, Fault, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc, RoundView,
-    ServerMessage, ServerOutput, ServerPhase, ServerRound,
+    Abort, Digest, Fault, Lanes, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc,
+    RoundView, ServerOutput, ServerPhase, ServerRound,
 };
 
-use super::{Attempt, Coordinator, Stage};
+use super::{Attempt, Coordinator, Stage, Turns};
 use crate::event::{Certified, Effect, Now, Step};
 use crate::record::{AbortEntry, KIND_ABORT, KIND_ROUND, RoundEntry};
-
-/// An upload that goes on may take this many times the time for training.
-const PATIENCE: u64 = 20;
-
-/// A node evicted this often is out of the job.
-const EVICTIONS: u8 = 3;
 
 impl Coordinator {
     /// Starts the next attempt with everybody who can take part, or waits for more.
@@ -39,31 +34,29 @@ impl Coordinator {
             Ok(hash) => hash,
             Err(error) => return self.end(now, false, error.to_string(), effects),
         };
-        let Some(transcript) = self.transcript else { return };
+        let Some(facts) = self.facts.clone() else { return };
         let attempt = self.next_attempt;
         let view = RoundView {
             round,
             attempt,
             operation: operation.operation.code(),
             vector_len: operation.vector_len,
+            lane_bits: operation.lanes(),
             state_hash: self.state.hash(&self.plan.job),
             params_hash,
             previous: self.certificate.as_ref().map_or(Digest::ZERO, ResultQc::digest),
         };
-        let opened = ServerRound::open(
-            self.plan.roster.clone(),
-            self.identity.clone(),
-            self.epoch,
-            transcript,
-            view,
-            cohort.clone(),
-        );
+        let opened = ServerRound::open(&self.seat, &facts, view, cohort.clone());
         let (machine, outputs) = match opened {
             Ok(opened) => opened,
             Err(fault) => return self.end(now, false, fault.to_string(), effects),
         };
         self.next_attempt += 1;
         self.spent += 1;
+        for member in &mut self.members {
+            member.benched = member.benched.saturating_sub(1);
+        }
+        let roster = self.plan.roster.size();
         self.stage = Stage::Running(Box::new(Attempt {
             round: machine,
             attempt,
@@ -74,8 +67,10 @@ impl Coordinator {
             deadline: now.millis + self.timeouts.train,
             bytes_up: 0,
             granted: false,
-            gone: NodeSet::new(self.plan.roster.thresholds.n),
-            late: NodeSet::new(self.plan.roster.thresholds.n),
+            gone: NodeSet::new(roster),
+            left: NodeSet::new(roster),
+            late: NodeSet::new(roster),
+            turns: Turns::new(roster, self.capacity.uploads.get()),
             opened: None,
         }));
         effects.push(self.persist(Step::default()));
@@ -91,6 +86,10 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let Stage::Running(attempt) = &mut self.stage else { return };
+        // Nobody looks at what a node says that has no part in the attempt.
+        if !attempt.cohort.contains(node) || attempt.gone.contains(node) {
+            return;
+        }
         attempt.bytes_up += frame.len() as u64;
         let limits = Limits::for_members(self.plan.roster.thresholds.n);
         let message = match NodeMessage::decode(frame, &limits) {
@@ -106,14 +105,13 @@ impl Coordinator {
             return;
         }
         // Whoever uploads is alive: slow links are not cut off by a fixed limit, only by a far one.
-        if matches!(message, NodeMessage::MaskedChunk(_))
-            && attempt.phase == ServerPhase::Uploading
-            && attempt.round.waiting_for().contains(node)
-        {
-            let far = attempt.phase_started + PATIENCE * self.timeouts.train;
-            attempt.deadline = far.min(now.millis + self.timeouts.train);
+        // What has come before moves nothing and buys no time.
+        let due = attempt.round.upload_progress(node);
+        let handled = attempt.round.handle(node, message);
+        if due.is_some() && attempt.round.upload_progress(node) != due {
+            attempt.chunk_taken(now, node, self.timeouts);
         }
-        match attempt.round.handle(node, message) {
+        match handled {
             Ok(outputs) => self.round_outputs(now, outputs, effects),
             Err(Fault::Stale { .. }) => {}
             Err(fault) => self.fault(now, node, &fault, effects),
@@ -138,11 +136,13 @@ impl Coordinator {
         let mut aborted = None;
         for output in outputs {
             match output {
-                ServerOutput::Send(node, message) => self.send(node, &message, effects),
+                ServerOutput::Send(..) | ServerOutput::SendAll(..) => self.send(output, effects),
                 ServerOutput::Opened { sum, .. } => self.opened(now, sum, effects),
                 ServerOutput::Certified(_) => {}
                 ServerOutput::Aborted(abort) => aborted = Some(abort),
-                ServerOutput::Evicted { node, why } => self.evicted(now, node, why, effects),
+                ServerOutput::Evicted { node, why, evidence } => {
+                    self.evicted(now, node, &why, evidence.as_ref(), effects);
+                }
             }
         }
         if let Some(abort) = aborted {
@@ -152,48 +152,29 @@ impl Coordinator {
         }
     }
 
-    /// A node that the protocol caught sits out the next attempt, and the job after three times:
-    /// two that contradict each other look alike from here, so one time proves little.
-    fn evicted(&mut self, now: Now, node: NodeIndex, why: String, effects: &mut Vec<Effect>) {
-        self.blame(now, node, "evicted", &why, effects);
-        if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-            member.benched = 1;
-            member.evictions += 1;
-            if member.evictions >= EVICTIONS {
-                member.excluded = Some(why);
+    /// Sends to those who are connected; what several nodes get is encoded once.
+    pub(super) fn send(&self, output: ServerOutput, effects: &mut Vec<Effect>) {
+        let (nodes, message) = match output {
+            ServerOutput::Send(node, message) => {
+                (NodeSet::of(self.plan.roster.size(), [node]), message)
             }
-        }
-    }
-
-    fn send(&self, node: NodeIndex, message: &ServerMessage, effects: &mut Vec<Effect>) {
-        if self.members.get(usize::from(node.0)).is_some_and(|m| m.connected) {
-            effects.push(Effect::Secagg(node, message.encode()));
-        }
-    }
-
-    /// A new step of the protocol gets its own time.
-    fn renew_deadline(&mut self, now: Now) {
-        let timeouts = self.timeouts;
-        if let Stage::Running(attempt) = &mut self.stage {
-            let phase = attempt.round.phase();
-            if phase == attempt.phase {
-                return;
-            }
-            // Where a node may still be training, or has the sum to fetch, it gets the long time.
-            let time = match phase {
-                ServerPhase::Acknowledging | ServerPhase::Unmasking => timeouts.step,
-                _ => timeouts.train,
-            };
-            attempt.granted |= phase >= ServerPhase::Uploading && phase != ServerPhase::Aborted;
-            attempt.phase = phase;
-            attempt.phase_started = now.millis;
-            attempt.deadline = now.millis + time;
-        }
+            ServerOutput::SendAll(nodes, message) => (nodes, message),
+            _ => return,
+        };
+        let frame = Bytes::from(message.encode());
+        let left = match &self.stage {
+            Stage::Keying { left, .. } => left.clone(),
+            _ => NodeSet::new(self.plan.roster.size()),
+        };
+        let nodes = nodes.difference(&left);
+        let connected = |n: &NodeIndex| self.member(*n).is_some_and(|m| m.connected);
+        effects.extend(nodes.iter().filter(connected).map(|n| Effect::Secagg(n, frame.clone())));
     }
 
     /// The sum is open: compute the state that every survivor must arrive at.
-    fn opened(&mut self, now: Now, sum: Vec<u32>, effects: &mut Vec<Effect>) {
-        let signed = tributary_dp::from_lanes(&sum);
+    fn opened(&mut self, now: Now, sum: Lanes, effects: &mut Vec<Effect>) {
+        let Some(operation) = self.plan.operation(self.state.completed) else { return };
+        let signed = operation.from_lanes(&sum);
         match self.plan.apply(&self.manifest, &self.state, &signed) {
             Ok(next) => {
                 let Stage::Running(attempt) = &mut self.stage else { return };
@@ -211,13 +192,15 @@ impl Coordinator {
         let survivors = attempt.round.survivors().cloned();
         let (Some((sum, next)), Some(survivors)) = (attempt.opened, survivors) else { return };
         let round = self.state.completed;
-        let operation = self.plan.operation(round).map(|o| o.operation);
+        let Some(operation) = self.plan.operation(round) else { return };
+        let sum = operation.pack(&sum);
+        let operation = operation.operation;
         let certificate = qc.encode();
         let dropped = attempt.cohort.iter().filter(|n| !survivors.contains(*n));
         let entry = RoundEntry {
             round,
             attempt: attempt.attempt,
-            operation: operation.map(|o| format!("{o:?}").to_lowercase()).unwrap_or_default(),
+            operation: format!("{operation:?}").to_lowercase(),
             cohort: self.names(&attempt.cohort),
             survivors: self.names(&survivors),
             dropped: dropped.map(|n| self.name(n)).collect(),
@@ -227,7 +210,10 @@ impl Coordinator {
             certificate: hex::encode(&certificate),
             bytes_up: attempt.bytes_up,
             millis: now.millis.saturating_sub(attempt.started),
+            late: self.names(&attempt.late),
+            gone: self.names(&attempt.left),
         };
+        self.bench(&attempt.late.union(&attempt.left));
         self.state = next;
         self.certificate = Some(qc);
         self.next_attempt = 0;
@@ -238,12 +224,7 @@ impl Coordinator {
             }
         }
         let mut step = Step {
-            certified: Some(Certified {
-                round,
-                sum: sum.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                state: self.state.encode(),
-                certificate,
-            }),
+            certified: Some(Certified { round, sum, state: self.state.encode(), certificate }),
             ..Step::default()
         };
         self.record(&mut step, now, KIND_ROUND, serde_json::to_value(&entry).unwrap_or_default());
@@ -256,16 +237,13 @@ impl Coordinator {
         if !attempt.granted {
             self.spent = self.spent.saturating_sub(1);
         }
-        for node in attempt.late.iter() {
-            if let Some(member) = self.members.get_mut(usize::from(node.0)) {
-                member.benched = 1;
-            }
-        }
+        self.bench(&attempt.late.union(&attempt.left));
         let entry = AbortEntry {
             round: self.state.completed,
             attempt: attempt.attempt,
             cohort: self.names(&attempt.cohort),
             late: self.names(&attempt.late),
+            gone: self.names(&attempt.left),
             reason: abort.to_string(),
         };
         effects.push(Effect::Note(format!(
@@ -296,27 +274,24 @@ impl Coordinator {
     fn bring_up_to_date(&mut self, cohort: &NodeSet, effects: &mut Vec<Effect>) {
         let completed = self.state.completed;
         let Some(certificate) = self.certificate.as_ref().map(ResultQc::encode) else { return };
+        // One copy of the state for all of them.
+        let mut encoded: Option<Bytes> = None;
         for node in cohort.iter() {
             let Some(member) = self.members.get_mut(usize::from(node.0)) else { continue };
             if member.resume.completed == Some(completed) {
                 continue;
             }
             member.resume.completed = Some(completed);
-            effects.push(Effect::State {
-                node,
-                completed,
-                state: self.state.encode(),
-                certificate: certificate.clone(),
-            });
+            let state = encoded.get_or_insert_with(|| self.state.encode().into()).clone();
+            let certificate = certificate.clone();
+            effects.push(Effect::State { node, completed, state, certificate });
         }
     }
 
     fn wait(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let u_min = usize::from(self.plan.roster.thresholds.u_min);
-        let can_return = |n: &NodeIndex| {
-            self.members.get(usize::from(n.0)).is_some_and(|m| m.excluded.is_none())
-        };
-        if self.epoch_members.iter().filter(can_return).count() < u_min {
+        let can_return = |n: &NodeIndex| self.member(*n).is_some_and(|m| m.excluded.is_none());
+        if self.epoch_members().iter().filter(can_return).count() < u_min {
             let text = format!("fewer than {u_min} agencies are left that could take part");
             return self.end(now, false, text, effects);
         }
@@ -331,30 +306,5 @@ impl Coordinator {
             self.state.completed, self.plan.roster.thresholds.u_min
         )));
         effects.push(self.persist(Step::default()));
-    }
-
-    /// Everybody who can take part; those on the bench only if it does not work without them.
-    fn cohort(&mut self) -> NodeSet {
-        let mut cohort = NodeSet::new(self.plan.roster.thresholds.n);
-        let mut benched = Vec::new();
-        for (i, member) in self.members.iter().enumerate() {
-            let node = NodeIndex(i as u16);
-            if member.connected && member.accepted && self.fit(node).is_ok() {
-                if member.benched == 0 {
-                    cohort.insert(node);
-                } else {
-                    benched.push(node);
-                }
-            }
-        }
-        if cohort.len() < usize::from(self.plan.roster.thresholds.u_min) {
-            for node in benched {
-                cohort.insert(node);
-            }
-        }
-        for member in &mut self.members {
-            member.benched = member.benched.saturating_sub(1);
-        }
-        cohort
     }
 }

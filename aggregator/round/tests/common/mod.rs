@@ -1,19 +1,22 @@
 //! A federation of bare protocol nodes around a coordinator: no training, vectors of zeros, time by
 //! hand. Everything a coordinator wants done is done at once and in order.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic, dead_code)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tributary_job::manifest::{MANIFEST_VERSION, RosterEntry};
 use tributary_job::{JobSpec, Manifest, ModelState, Plan};
-use tributary_round::{Coordinator, Effect, Event, Now, Resume, Snapshot, Step, Timeouts};
+use tributary_round::{
+    Capacity, Coordinator, Effect, Event, Now, Resume, Snapshot, Step, Timeouts,
+};
 use tributary_secagg::{
-    Digest, Identity, Limits, NodeEpoch, NodeEpochHello, NodeEpochKem, NodeIndex, NodeMessage,
-    NodeOutput, NodeRound, ResultQc, RoundView, ServerMessage,
+    Digest, Identity, Limits, NodeEpoch, NodeEpochHello, NodeEpochKem, NodeEpochPeers, NodeIndex,
+    NodeMessage, NodeOutput, NodeRound, NodeSeat, ResultQc, RoundView, ServerMessage,
 };
 
 pub const TIMEOUTS: Timeouts = Timeouts { gather: 1000, step: 100, train: 500, rejoin: 5000 };
@@ -50,6 +53,7 @@ spare_attempts = 3
 enum Keys {
     None,
     Hello(Box<NodeEpochHello>),
+    Peers(Box<NodeEpochPeers>),
     Kem(Box<NodeEpochKem>),
     Ready(Box<NodeEpoch>),
 }
@@ -67,6 +71,9 @@ pub struct Node {
     pub refuses: bool,
     /// Takes frames and never answers.
     pub mute: bool,
+    /// Which of its messages wait in `held` for the test to send them.
+    pub hold: Option<fn(&NodeMessage) -> bool>,
+    pub held: VecDeque<NodeMessage>,
 }
 
 pub struct Federation {
@@ -77,6 +84,8 @@ pub struct Federation {
     pub nodes: Vec<Node>,
     pub steps: Vec<Step>,
     pub finished: Option<(bool, String)>,
+    /// States that were sent to nodes that missed rounds.
+    pub states: Vec<(NodeIndex, Bytes)>,
     pub now: Now,
     queue: VecDeque<Event>,
     rng: ChaCha20Rng,
@@ -84,9 +93,15 @@ pub struct Federation {
 
 impl Federation {
     pub fn new() -> Self {
+        Self::with_hidden("[]")
+    }
+
+    /// With so many hidden layers of that width.
+    pub fn with_hidden(hidden: &str) -> Self {
         let identity = Arc::new(Identity::generate().unwrap());
         let keys: Vec<_> = (0..5).map(|_| Arc::new(Identity::generate().unwrap())).collect();
-        let spec = JobSpec::from_toml(JOB).unwrap();
+        let spec =
+            JobSpec::from_toml(&JOB.replace("hidden = []", &format!("hidden = {hidden}"))).unwrap();
         let roster = spec.agencies.iter().zip(&keys).map(|(agency, key)| RosterEntry {
             agency: agency.clone(),
             signing_key: key.verifying_key().to_string(),
@@ -111,6 +126,8 @@ impl Federation {
             online: false,
             refuses: false,
             mute: false,
+            hold: None,
+            held: VecDeque::new(),
         };
         let nodes = keys.into_iter().enumerate().map(node).collect();
         let now = Now { millis: 0, unix: 1_700_000_000 };
@@ -124,6 +141,7 @@ impl Federation {
             nodes,
             steps: Vec::new(),
             finished: None,
+            states: Vec::new(),
             now,
             queue: VecDeque::new(),
             rng: ChaCha20Rng::seed_from_u64(1),
@@ -137,6 +155,7 @@ impl Federation {
         let node = &mut self.nodes[i];
         node.online = false;
         node.round = None;
+        node.held.clear();
         let epoch = match &node.keys {
             Keys::Ready(keys) => Some(keys.epoch()),
             _ => None,
@@ -148,6 +167,31 @@ impl Federation {
 
     pub fn connect_all(&mut self) {
         (0..self.nodes.len()).for_each(|i| self.connect(i));
+    }
+
+    /// So many nodes upload at a time.
+    pub fn set_uploads(&mut self, uploads: usize) {
+        let uploads = uploads.try_into().unwrap();
+        self.coordinator.set_capacity(Capacity { uploads, ..Capacity::default() });
+    }
+
+    /// Runs until so many rounds are certified.
+    pub fn run_to_round(&mut self, completed: u32) {
+        while self.coordinator.state().completed < completed {
+            assert!(self.run(1) > 0);
+        }
+    }
+
+    /// Sends the next message that a node holds back; false if there is none.
+    pub fn release(&mut self, i: usize) -> bool {
+        let Some(message) = self.nodes[i].held.pop_front() else { return false };
+        self.event(Event::Secagg(NodeIndex(i as u16), message.encode().into()));
+        self.run(100_000);
+        true
+    }
+
+    pub fn identity_of(&self, i: usize) -> &Identity {
+        &self.nodes[i].identity
     }
 
     pub fn disconnect(&mut self, i: usize) {
@@ -217,6 +261,7 @@ impl Federation {
                 Effect::Secagg(n, frame) => self.frame(n, &frame),
                 Effect::State { node, state, certificate, .. } => {
                     let limits = Limits::for_members(5);
+                    self.states.push((node, state.clone()));
                     let node = &mut self.nodes[usize::from(node.0)];
                     let qc = ResultQc::decode(&certificate, &limits).unwrap();
                     qc.verify(&self.plan.roster).unwrap();
@@ -245,11 +290,20 @@ impl Federation {
             return;
         }
         let replies = node.answer(&self.plan, &self.manifest, message, &mut self.rng);
-        self.queue.extend(replies.into_iter().map(|m| Event::Secagg(n, m.encode())));
+        for reply in replies {
+            match node.hold {
+                Some(hold) if hold(&reply) => node.held.push_back(reply),
+                _ => self.queue.push_back(Event::Secagg(n, reply.encode().into())),
+            }
+        }
     }
 }
 
 impl Node {
+    fn seat(&self, plan: &Plan) -> NodeSeat {
+        NodeSeat::new(plan.roster.clone(), self.me, self.identity.clone()).unwrap()
+    }
+
     fn answer(
         &mut self,
         plan: &Plan,
@@ -259,21 +313,24 @@ impl Node {
     ) -> Vec<NodeMessage> {
         match (message, std::mem::replace(&mut self.keys, Keys::None)) {
             (ServerMessage::EpochStart(start), _) => {
-                let identity = self.identity.clone();
-                let opened =
-                    NodeEpochHello::open(plan.roster.clone(), self.me, identity, start.epoch);
-                let (hello, message) = opened.unwrap();
+                let (hello, message) = NodeEpochHello::open(&self.seat(plan), &start, rng).unwrap();
                 self.keys = Keys::Hello(Box::new(hello));
                 vec![message]
             }
             (ServerMessage::EpochHellos(hellos), Keys::Hello(hello)) => {
-                let (kem, message) = hello.on_hellos(hellos).unwrap();
+                let (peers, reveal) = hello.on_hellos(&hellos).unwrap();
+                self.keys = Keys::Peers(Box::new(peers));
+                reveal.into_iter().collect()
+            }
+            (ServerMessage::EpochPeers(message), Keys::Peers(peers)) => {
+                let (kem, message) = peers.on_peers(message).unwrap();
                 self.keys = Keys::Kem(Box::new(kem));
                 vec![message]
             }
             (ServerMessage::EpochKems(kems), Keys::Kem(kem)) => {
-                self.keys = Keys::Ready(Box::new(kem.on_kems(kems).unwrap()));
-                Vec::new()
+                let (keys, done) = kem.on_kems(&kems).unwrap();
+                self.keys = Keys::Ready(Box::new(keys));
+                vec![done]
             }
             (ServerMessage::RoundStart(start), Keys::Ready(mut keys)) => {
                 let operation = plan.operation(self.state.completed).unwrap();
@@ -282,15 +339,13 @@ impl Node {
                     attempt: start.view.attempt,
                     operation: operation.operation.code(),
                     vector_len: operation.vector_len,
+                    lane_bits: operation.lanes(),
                     state_hash: self.state.hash(&plan.job),
                     params_hash: plan.params_hash(operation).unwrap(),
                     previous: self.certificate.as_ref().map_or(Digest::ZERO, ResultQc::digest),
                 };
-                let (roster, identity) = (plan.roster.clone(), self.identity.clone());
                 let opened = NodeRound::open(
-                    roster,
-                    self.me,
-                    identity,
+                    &self.seat(plan),
                     &mut keys,
                     plan.max_attempts,
                     start,
@@ -329,13 +384,21 @@ impl Node {
                     sent.push(message);
                     continue;
                 }
+                NodeOutput::Upload(upload) => {
+                    sent.extend(upload);
+                    continue;
+                }
+                NodeOutput::Complained { against, why } => panic!("{against}: {why}"),
+                NodeOutput::Stopped(fault) => panic!("{fault}"),
                 NodeOutput::VectorNeeded => {
-                    let len = plan.operation(self.state.completed).unwrap().vector_len;
-                    round.provide_vector(vec![0; len as usize], rng).unwrap()
+                    let operation = plan.operation(self.state.completed).unwrap();
+                    let zeros = vec![0; operation.vector_len as usize];
+                    round.provide_vector(operation.to_lanes(&zeros), rng).unwrap()
                 }
                 NodeOutput::ChargeNeeded { .. } => round.release_upload().unwrap(),
                 NodeOutput::Opened { sum, .. } => {
-                    let sum: Vec<i64> = sum.iter().map(|v| i64::from(*v as i32)).collect();
+                    let operation = plan.operation(self.state.completed).unwrap();
+                    let sum = operation.from_lanes(&sum);
                     let next = plan.apply(manifest, &self.state, &sum).unwrap();
                     let hash = next.hash(&plan.job);
                     self.next = Some(next);

@@ -9,7 +9,7 @@ use clap::Args;
 use tributary_secagg::Identity;
 use tributary_transport::{CertificateAuthority, TrustDomain, files};
 
-use crate::config::{Config, TimeoutConfig};
+use crate::config::{CapacityConfig, Config, TimeoutConfig};
 use crate::data_dir::DataDir;
 
 /// How long the federation's authority is valid.
@@ -45,6 +45,7 @@ impl Init {
             hosts,
             log_json: false,
             certificate_days: 90,
+            capacity: CapacityConfig::default(),
             timeouts: TimeoutConfig::default(),
         };
         let text = toml::to_string(&config)?;

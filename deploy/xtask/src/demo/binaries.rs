@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use super::Profile;
 use crate::Trainer;
-use crate::support::command::{cargo, describe};
+use crate::support::command::{cargo, describe, executable};
 use crate::support::interrupt;
 use crate::support::repo::Repo;
 
@@ -38,20 +37,12 @@ impl Binaries {
         Self::from_messages(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// Finds the executables in cargo's messages, one JSON object a line.
+    /// Finds the executables in cargo's messages.
     fn from_messages(messages: &str) -> Result<Self> {
-        let executable = |name: &str| {
-            messages
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .find(|message| message.pointer("/target/name") == Some(&Value::from(name)))
-                .and_then(|message| message.get("executable")?.as_str().map(PathBuf::from))
-                .with_context(|| format!("the build made no program `{name}`"))
-        };
         Ok(Self {
-            aggregator: executable("aggregator")?,
-            agency_node: executable("agency-node")?,
-            simulate: executable("simulate")?,
+            aggregator: executable(messages, "aggregator")?,
+            agency_node: executable(messages, "agency-node")?,
+            simulate: executable(messages, "simulate")?,
         })
     }
 }

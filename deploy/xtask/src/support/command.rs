@@ -3,10 +3,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::interrupt;
 use super::repo::Repo;
@@ -22,6 +23,17 @@ where
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(repo.root()).env_remove("LIBTORCH");
     command
+}
+
+/// Finds a built program in the messages that cargo writes with `--message-format=json`, one JSON
+/// object a line.
+pub fn executable(messages: &str, name: &str) -> Result<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|message| message.pointer("/target/name") == Some(&Value::from(name)))
+        .and_then(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .with_context(|| format!("the build made no program `{name}`"))
 }
 
 /// Runs a command and returns what it wrote to standard output; on failure the error carries the

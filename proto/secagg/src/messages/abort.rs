@@ -40,10 +40,12 @@ pub enum AbortReason {
     Cancelled = 12,
     /// The aggregator's own machine failed.
     Internal = 13,
+    /// Too often somebody did not open its coin for the graph.
+    CoinNotOpened = 14,
 }
 
 impl AbortReason {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::TooFewInEpoch,
         Self::TooFewCommits,
         Self::TooFewReady,
@@ -57,6 +59,7 @@ impl AbortReason {
         Self::Evicted,
         Self::Cancelled,
         Self::Internal,
+        Self::CoinNotOpened,
     ];
 
     fn text(self) -> &'static str {
@@ -74,6 +77,7 @@ impl AbortReason {
             Self::Evicted => "this node broke the protocol",
             Self::Cancelled => "the operator of the aggregator ended the attempt",
             Self::Internal => "the aggregator's own machine failed",
+            Self::CoinNotOpened => "too often a node did not open its coin for the graph",
         }
     }
 }

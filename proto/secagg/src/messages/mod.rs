@@ -11,6 +11,7 @@ mod abort;
 mod commit;
 mod epoch;
 mod epoch_start;
+mod kem;
 mod result;
 mod statement;
 mod survivors;
@@ -19,19 +20,42 @@ mod upload;
 
 pub use abort::{Abort, AbortReason};
 pub(crate) use commit::SEALED_SHARES;
-pub use commit::{CommitEntry, Ready, RoundCommit, RoundStart, ShareParcel, ShareRelay};
-pub use epoch::{EpochHello, EpochHellos, EpochKem, EpochKems, KEM_CIPHERTEXT, KEM_KEY, KemParcel};
-pub use epoch_start::EpochStart;
+pub use commit::{CommitEntry, Complaint, Ready, RoundCommit, RoundStart, ShareParcel, ShareRelay};
+pub use epoch::{
+    EpochHello, EpochHellos, EpochPeers, EpochReveal, HelloEntry, KEM_KEY, PublicKeys,
+    coin_commitment, joint_coin, transcript,
+};
+pub use epoch_start::{EpochStart, MAX_EPOCHS, MAX_RESTARTS};
+pub use kem::{EpochDone, EpochKem, EpochKems, KEM_CIPHERTEXT, KemParcel};
 pub use result::{ResultAck, ResultQc, RoundResult, SumChunk};
-pub(crate) use statement::check_quorum;
 pub use statement::{Kind, SignedMessage, quorum_statement};
+pub(crate) use statement::{check_quorum, named_signers, verify_quorum};
 pub use survivors::{AckTag, SurvivorAck, SurvivorManifest, SurvivorQc};
 pub use unmask::{RevealedEscrowShare, RevealedSelfShare, UnmaskShares};
-pub use upload::{MaskedChunk, MaskedDone, UploadGrant};
+pub use upload::{MaskedChunk, MaskedDone, UploadGrant, UploadTurn};
 
 use crate::PROTOCOL_VERSION;
 use crate::codec::{DecodeError, Limits, Reader, Writer};
-use crate::digest::{Digest, hash};
+use crate::digest::Digest;
+
+/// What of a message its sender signs; nothing unless the message says otherwise.
+pub(crate) trait SignedPart {
+    fn signed_part(&self) -> Option<(Digest, crate::Signature)> {
+        None
+    }
+}
+
+impl SignedPart for EpochHello {}
+impl SignedPart for EpochReveal {}
+impl SignedPart for EpochKem {}
+impl SignedPart for MaskedChunk {}
+impl SignedPart for EpochHellos {}
+impl SignedPart for EpochPeers {}
+impl SignedPart for EpochKems {}
+impl SignedPart for SurvivorQc {}
+impl SignedPart for SumChunk {}
+impl SignedPart for ResultQc {}
+impl SignedPart for UploadTurn {}
 
 /// A message type's place in the byte format.
 pub(crate) trait Wire: Sized {
@@ -95,9 +119,13 @@ macro_rules! direction {
                 }
             }
 
-            /// Hash of the frame, by which a repetition is told from another message.
-            pub(crate) fn fingerprint(&self) -> Digest {
-                hash("frame", &[&self.encode()])
+            /// What its sender signed and the signature, if messages of this kind are
+            /// signed as a whole.
+            #[must_use]
+            pub fn signed_statement(&self) -> Option<(Digest, crate::Signature)> {
+                match self {
+                    $(Self::$variant(message) => message.signed_part(),)*
+                }
             }
         }
 
@@ -114,10 +142,16 @@ direction! {
     NodeMessage {
         /// The node's key-agreement keys for an epoch.
         EpochHello,
+        /// The node's coin for the graph of the epoch.
+        EpochReveal,
         /// Encapsulations and key confirmations for every peer.
         EpochKem,
+        /// Keys are agreed, and with whom not.
+        EpochDone,
         /// Commitments and sealed shares under one context.
         RoundCommit,
+        /// The shares of some dealers are refused.
+        Complaint,
         /// The vector is there and committed to.
         Ready,
         /// A piece of the masked vector.
@@ -140,6 +174,8 @@ direction! {
         EpochStart,
         /// The hellos of all nodes.
         EpochHellos,
+        /// The coins of all nodes and the keys of the peers.
+        EpochPeers,
         /// The encapsulations for one node.
         EpochKems,
         /// An attempt of a round begins.
@@ -148,6 +184,8 @@ direction! {
         ShareRelay,
         /// The nodes whose masks are to be put on.
         UploadGrant,
+        /// It is the node's turn to upload.
+        UploadTurn,
         /// The nodes whose vectors are in the sum.
         SurvivorManifest,
         /// A quorum signed the manifest.

@@ -12,7 +12,7 @@ use crate::identity::Signature;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::roster::Roster;
 
-/// A piece of the sum. The lanes are shared, so that sending one sum to many
+/// A piece of the sum. The bytes are shared, so that sending one sum to many
 /// nodes does not copy it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SumChunk {
@@ -20,8 +20,8 @@ pub struct SumChunk {
     pub context: Digest,
     /// Number of the chunk, counted from zero.
     pub index: u32,
-    /// [`crate::CHUNK_LANES`] lanes, fewer only in the last chunk.
-    pub lanes: Arc<[u32]>,
+    /// [`crate::CHUNK_LANES`] packed lanes, fewer only in the last chunk.
+    pub data: Arc<[u8]>,
 }
 
 impl Wire for SumChunk {
@@ -30,12 +30,12 @@ impl Wire for SumChunk {
     fn write(&self, writer: &mut Writer) {
         writer.digest(&self.context);
         writer.u32(self.index);
-        writer.lanes(&self.lanes);
+        writer.chunk(&self.data);
     }
 
     fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, DecodeError> {
         let (context, index) = (reader.digest()?, reader.u32()?);
-        Ok(Self { context, index, lanes: reader.lanes()?.into() })
+        Ok(Self { context, index, data: reader.chunk()?.into() })
     }
 }
 

@@ -31,6 +31,12 @@ pub enum Kind {
     UnmaskShares = 0x08,
     /// Node: state reached.
     ResultAck = 0x09,
+    /// Node: its coin for the graph.
+    EpochReveal = 0x0a,
+    /// Node: keys agreed, and with whom not.
+    EpochDone = 0x0b,
+    /// Node: shares of some dealers refused.
+    Complaint = 0x0c,
     /// Aggregator: an epoch begins.
     EpochStart = 0x40,
     /// Aggregator: all hellos.
@@ -55,10 +61,12 @@ pub enum Kind {
     ResultQc = 0x4a,
     /// Aggregator: end without a result.
     Abort = 0x4b,
+    /// Aggregator: the coins, and the keys of a node's peers.
+    EpochPeers = 0x4c,
+    /// Aggregator: a node's turn to upload.
+    UploadTurn = 0x4d,
     /// Statement inside `EpochKem`: one encapsulation.
     KemParcel = 0x81,
-    /// Statement inside `RoundCommit`: the shares for one peer.
-    ShareParcel = 0x82,
     /// Statement inside `RoundCommit`: "I am in this context" (QC1).
     ContextQuorum = 0x83,
 }
@@ -119,7 +127,7 @@ pub fn quorum_statement(ctx: &Digest) -> Digest {
 }
 
 /// Counts a quorum certificate: signers in ascending order and so distinct, all
-/// of them in `eligible`, every signature valid, at least tau of them.
+/// of them in `eligible`, exactly tau of them, every signature valid.
 ///
 /// # Errors
 /// What is wrong, to be said of whoever presented the certificate.
@@ -129,9 +137,24 @@ pub(crate) fn check_quorum(
     statement: &Digest,
     signatures: &[(NodeIndex, Signature)],
 ) -> Result<NodeSet, String> {
+    let quorum = usize::from(roster.thresholds.quorum);
+    if signatures.len() > quorum {
+        return Err(format!("{} signatures where {quorum} make a quorum", signatures.len()));
+    }
+    let signers = named_signers(roster, eligible, signatures)?;
+    verify_quorum(roster, &NodeSet::new(roster.size()), statement, signatures)?;
+    Ok(signers)
+}
+
+/// Who is said to have signed: in ascending order and so distinct, all in `eligible`.
+pub(crate) fn named_signers(
+    roster: &Roster,
+    eligible: &NodeSet,
+    signatures: &[(NodeIndex, Signature)],
+) -> Result<NodeSet, String> {
     let mut signers = NodeSet::new(roster.size());
     let mut last = None;
-    for (signer, signature) in signatures {
+    for (signer, _) in signatures {
         if last.is_some_and(|last| last >= *signer) {
             return Err(format!("signer {signer} is counted twice or out of order"));
         }
@@ -139,24 +162,45 @@ pub(crate) fn check_quorum(
         if !eligible.contains(*signer) {
             return Err(format!("signer {signer} has no vote"));
         }
-        let valid =
-            roster.member(*signer).is_some_and(|key| key.verify(&statement.0, signature).is_ok());
-        if !valid {
-            return Err(format!("the signature of node {signer} is forged"));
-        }
         signers.insert(*signer);
     }
-    let quorum = usize::from(roster.thresholds.quorum);
-    if signers.len() < quorum {
-        return Err(format!("{} signatures are no quorum of {quorum}", signers.len()));
-    }
     Ok(signers)
+}
+
+/// Verifies the first tau signatures of signers that are not in `without`.
+pub(crate) fn verify_quorum(
+    roster: &Roster,
+    without: &NodeSet,
+    statement: &Digest,
+    signatures: &[(NodeIndex, Signature)],
+) -> Result<(), String> {
+    let quorum = usize::from(roster.thresholds.quorum);
+    let counted = signatures.iter().filter(|(signer, _)| !without.contains(*signer));
+    let mut valid = 0;
+    for (signer, signature) in counted.take(quorum) {
+        let key = roster.member(*signer);
+        if key.is_none_or(|key| key.verify(&statement.0, signature).is_err()) {
+            return Err(format!("the signature of node {signer} is forged"));
+        }
+        valid += 1;
+    }
+    if valid < quorum {
+        return Err(format!("{valid} signatures are no quorum of {quorum}"));
+    }
+    Ok(())
 }
 
 /// Implements [`SignedMessage`] for a struct with `context` and `signature`
 /// fields and an inherent `fn write_body(&self, &mut Writer)`.
 macro_rules! signed_message {
     ($name:ident) => {
+        impl crate::messages::SignedPart for $name {
+            fn signed_part(&self) -> Option<(crate::digest::Digest, crate::identity::Signature)> {
+                use crate::messages::statement::SignedMessage as _;
+                Some((self.statement(), self.signature))
+            }
+        }
+
         impl crate::messages::statement::SignedMessage for $name {
             const SIGNED_KIND: crate::messages::statement::Kind =
                 crate::messages::statement::Kind::$name;

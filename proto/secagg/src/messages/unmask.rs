@@ -45,6 +45,18 @@ pub struct UnmaskShares {
 }
 
 impl UnmaskShares {
+    /// The share of a survivor's self seed, if the list is in order.
+    pub(crate) fn self_share(&self, owner: NodeIndex) -> Option<&[u8; 32]> {
+        let at = self.self_shares.binary_search_by_key(&owner, |(node, _)| *node).ok()?;
+        self.self_shares.get(at).map(|(_, share)| &share.0)
+    }
+
+    /// The share of a dropped node's escrow key, if the list is in order.
+    pub(crate) fn escrow_share(&self, owner: NodeIndex) -> Option<&[u8; 32]> {
+        let at = self.escrow_shares.binary_search_by_key(&owner, |(node, _)| *node).ok()?;
+        self.escrow_shares.get(at).map(|(_, share)| &share.0)
+    }
+
     fn write_body(&self, writer: &mut Writer) {
         writer.digest(&self.context);
         writer.count(self.self_shares.len());

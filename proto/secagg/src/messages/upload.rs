@@ -1,4 +1,4 @@
-//! Permission to upload, and the upload.
+//! Permission to upload, the turn to do so, and the upload.
 
 use super::Wire;
 use super::statement::{Kind, signed_message};
@@ -44,6 +44,31 @@ impl Wire for UploadGrant {
     }
 }
 
+/// It is the node's turn to upload. The aggregator lets a few nodes upload at a
+/// time, so that what it holds of unfinished vectors does not grow with the cohort;
+/// after a broken connection the turn says where to go on. It steers the flow only
+/// and is not signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadTurn {
+    /// The context.
+    pub context: Digest,
+    /// Number of the first chunk that is missing.
+    pub first_chunk: u32,
+}
+
+impl Wire for UploadTurn {
+    const KIND: Kind = Kind::UploadTurn;
+
+    fn write(&self, writer: &mut Writer) {
+        writer.digest(&self.context);
+        writer.u32(self.first_chunk);
+    }
+
+    fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, DecodeError> {
+        Ok(Self { context: reader.digest()?, first_chunk: reader.u32()? })
+    }
+}
+
 /// A piece of the masked vector. It carries no signature of its own: the root in
 /// [`MaskedDone`] covers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +77,8 @@ pub struct MaskedChunk {
     pub context: Digest,
     /// Number of the chunk, counted from zero.
     pub index: u32,
-    /// [`crate::CHUNK_LANES`] lanes, fewer only in the last chunk.
-    pub lanes: Vec<u32>,
+    /// [`crate::CHUNK_LANES`] packed lanes, fewer only in the last chunk.
+    pub data: Vec<u8>,
 }
 
 impl Wire for MaskedChunk {
@@ -62,11 +87,11 @@ impl Wire for MaskedChunk {
     fn write(&self, writer: &mut Writer) {
         writer.digest(&self.context);
         writer.u32(self.index);
-        writer.lanes(&self.lanes);
+        writer.chunk(&self.data);
     }
 
     fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, DecodeError> {
-        Ok(Self { context: reader.digest()?, index: reader.u32()?, lanes: reader.lanes()? })
+        Ok(Self { context: reader.digest()?, index: reader.u32()?, data: reader.chunk()?.to_vec() })
     }
 }
 

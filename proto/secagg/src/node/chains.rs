@@ -3,15 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::codec::{Reader, Writer};
 use crate::digest::Digest;
 use crate::fault::Fault;
+use crate::graph::Graph;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::roster::Roster;
 use crate::secret::ChainKey;
+
+use super::epoch::Facts;
+use super::seat::NodeSeat;
 
 /// How many steps of the ratchet a node hashes forward at once. A jump further
 /// than this calls for a new epoch.
@@ -29,6 +34,9 @@ pub struct NodeEpoch {
     me: NodeIndex,
     epoch: u32,
     transcript: Digest,
+    coin: Digest,
+    members: NodeSet,
+    graph: Arc<Graph>,
     max_attempts: Option<u16>,
     last: Option<(u32, u16)>,
     step: u64,
@@ -36,22 +44,25 @@ pub struct NodeEpoch {
 }
 
 impl NodeEpoch {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
 
     /// The chains of a fresh epoch, at step zero.
     pub(super) fn begin(
-        roster: &Roster,
-        me: NodeIndex,
+        seat: &NodeSeat,
         epoch: u32,
-        transcript: Digest,
+        facts: Facts,
         chains: BTreeMap<NodeIndex, ChainKey>,
     ) -> Self {
+        let Facts { transcript, coin, members, graph } = facts;
         Self {
-            roster: roster.digest(),
-            size: roster.size(),
-            me,
+            roster: seat.roster.digest(),
+            size: seat.roster.size(),
+            me: seat.me,
             epoch,
             transcript,
+            coin,
+            members,
+            graph,
             max_attempts: None,
             last: None,
             step: 0,
@@ -77,22 +88,37 @@ impl NodeEpoch {
         self.last
     }
 
-    /// The nodes of the epoch: the peers with a chain, and this node.
+    /// The nodes on the roll of the epoch.
     #[must_use]
-    pub fn members(&self) -> NodeSet {
-        NodeSet::of(self.size, self.chains.keys().copied().chain([self.me]))
+    pub fn members(&self) -> &NodeSet {
+        &self.members
+    }
+
+    /// The peers this node shares a key with.
+    #[must_use]
+    pub fn reached(&self) -> NodeSet {
+        NodeSet::of(self.size, self.chains.keys().copied())
+    }
+
+    /// Who shares keys and masks with whom.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
     }
 
     /// Everything needed to go on after a restart. The bytes are as secret as the
     /// chains; an older copy must never replace a newer one.
     #[must_use]
     pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut writer = Writer::with_capacity(256 + self.chains.len() * 32);
+        let sets = 2 * usize::from(self.size).div_ceil(8);
+        let mut writer = Writer::with_capacity(256 + sets + self.chains.len() * 32);
         writer.u8(Self::FORMAT);
         writer.raw(&self.roster.0);
         writer.u16(self.me.0);
         writer.u32(self.epoch);
         writer.raw(&self.transcript.0);
+        writer.raw(&self.coin.0);
+        self.members.write(&mut writer);
         writer.u16(self.max_attempts.unwrap_or(0));
         let (round, attempt) = self.last.unwrap_or((0, 0));
         writer.u8(u8::from(self.last.is_some()));
@@ -112,7 +138,7 @@ impl NodeEpoch {
     /// [`Fault::Misuse`] if the bytes are damaged or of another roster.
     pub fn from_secret_bytes(roster: &Roster, bytes: &[u8]) -> Result<Self, Fault> {
         let damaged = |_| Fault::misuse("the stored epoch is damaged; begin a new epoch");
-        let epoch = Self::read(&mut Reader::new(bytes), roster.size()).map_err(damaged)?;
+        let epoch = Self::read(&mut Reader::new(bytes), roster).map_err(damaged)?;
         if epoch.roster != roster.digest() {
             return Err(Fault::misuse("the stored epoch belongs to another roster"));
         }
@@ -181,7 +207,8 @@ impl NodeEpoch {
         Ok(derived)
     }
 
-    fn read(reader: &mut Reader<'_>, size: u16) -> Result<Self, crate::DecodeError> {
+    fn read(reader: &mut Reader<'_>, of: &Roster) -> Result<Self, crate::DecodeError> {
+        let size = of.size();
         let malformed = crate::DecodeError::Malformed("unknown format of a stored epoch");
         if reader.u8()? != Self::FORMAT {
             return Err(malformed);
@@ -190,6 +217,8 @@ impl NodeEpoch {
         let me = NodeIndex(reader.u16()?);
         let epoch = reader.u32()?;
         let transcript = Digest(reader.array()?);
+        let coin = Digest(reader.array()?);
+        let members = NodeSet::read(reader, size)?;
         let max_attempts = Some(reader.u16()?).filter(|max| *max > 0);
         let spent = reader.u8()? != 0;
         let last = (reader.u32()?, reader.u16()?);
@@ -204,7 +233,21 @@ impl NodeEpoch {
             return Err(malformed);
         }
         let last = spent.then_some(last);
-        Ok(Self { roster, size, me, epoch, transcript, max_attempts, last, step, chains })
+        let graph = Arc::new(Graph::of(&of.thresholds, &coin));
+        Ok(Self {
+            roster,
+            size,
+            me,
+            epoch,
+            transcript,
+            coin,
+            members,
+            graph,
+            max_attempts,
+            last,
+            step,
+            chains,
+        })
     }
 }
 
@@ -221,6 +264,7 @@ mod tests {
     use super::*;
 
     fn epoch() -> NodeEpoch {
+        let thresholds = crate::Thresholds::complete_graph(3, 0.0, 0.0, 0).unwrap();
         let chains = [1u16, 2].map(|peer| (NodeIndex(peer), ChainKey::copied(&[peer as u8; 32])));
         NodeEpoch {
             roster: Digest::ZERO,
@@ -228,6 +272,9 @@ mod tests {
             me: NodeIndex(0),
             epoch: 1,
             transcript: Digest::ZERO,
+            coin: Digest::ZERO,
+            members: NodeSet::full(3),
+            graph: Arc::new(Graph::of(&thresholds, &Digest::ZERO)),
             max_attempts: None,
             last: None,
             step: 0,

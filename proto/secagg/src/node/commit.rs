@@ -1,26 +1,22 @@
 //! R0 and R1 at a node: check the start of an attempt against what this node
 //! believes, take the keys of the step, draw the seeds, deal the shares.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use rand_core::RngCore;
+use std::collections::BTreeMap;
 
 use super::chains::NodeEpoch;
-use super::epoch::check_identity;
 use super::relay::{Committed, Inbound};
+use super::seat::NodeSeat;
 use super::{Attempt, NodeRound, State};
 use crate::context::{RoundView, context};
 use crate::dealing;
 use crate::digest::Digest;
 use crate::fault::Fault;
-use crate::identity::Identity;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::{
     CommitEntry, NodeMessage, RoundCommit, RoundStart, ShareParcel, SignedMessage as _,
     quorum_statement,
 };
-use crate::roster::Roster;
 use crate::secret::{AckKey, EdgeKey, EscrowSeed, SelfSeed, ShareKey};
 
 /// What a step of the chain gives towards one peer.
@@ -47,28 +43,24 @@ impl NodeRound {
     ///
     /// # Errors
     /// [`Fault`] saying who is wrong about what.
-    #[expect(clippy::too_many_arguments, reason = "the facts of an attempt come from many places")]
     pub fn open(
-        roster: Arc<Roster>,
-        me: NodeIndex,
-        identity: Arc<Identity>,
+        seat: &NodeSeat,
         epoch: &mut NodeEpoch,
         max_attempts: u16,
         start: RoundStart,
         view: &RoundView,
         rng: &mut dyn RngCore,
     ) -> Result<(Self, NodeMessage), Fault> {
-        check_identity(&roster, me, &identity)?;
-        if epoch.me() != me || !epoch.is_of(&roster) {
+        let me = seat.me;
+        if epoch.me() != me || !epoch.is_of(&seat.roster) {
             return Err(Fault::misuse("the epoch belongs to another node or roster"));
         }
-        let ctx = context(&roster, &epoch.transcript(), view, &start.cohort);
+        let ctx = context(&seat.roster, &epoch.transcript(), view, &start.cohort);
         let attempt = Attempt {
-            vector_len: view.vector_len as usize,
+            shape: view.shape(),
             cohort: start.cohort.clone(),
-            roster,
-            identity,
-            me,
+            graph: epoch.graph().clone(),
+            seat: seat.clone(),
             ctx,
         };
         attempt.check_start(&start, view, epoch)?;
@@ -105,8 +97,10 @@ impl Attempt {
                 epoch.epoch()
             )));
         }
-        self.check_set("invited nodes", &start.cohort, &NodeSet::full(self.roster.size()))?;
-        let strangers = start.cohort.difference(&epoch.members());
+        self.check_set("invited nodes", &start.cohort, &NodeSet::full(self.seat.roster.size()))?;
+        let peers = self.peers_in(&start.cohort);
+        let strangers =
+            start.cohort.difference(epoch.members()).union(&peers.difference(&epoch.reached()));
         if !strangers.is_empty() {
             return Err(Fault::aggregator(format!(
                 "invited nodes ({strangers}) with which this node shares no key in this epoch"
@@ -129,11 +123,12 @@ impl Attempt {
         keys: impl Iterator<Item = (NodeIndex, StepKeys)>,
         rng: &mut dyn RngCore,
     ) -> Result<(Committed, RoundCommit), Fault> {
-        let (ctx, me) = (&self.ctx, self.me);
+        let (ctx, me) = (&self.ctx, self.seat.me);
         let self_seed = SelfSeed::random(rng);
         let escrow_seed = EscrowSeed::random(rng);
-        let threshold = self.roster.thresholds.shamir_t;
-        let dealt = dealing::deal(&self_seed, &escrow_seed, threshold, &self.cohort, rng)?;
+        let threshold = self.seat.roster.thresholds.shamir_t;
+        let holders = dealing::holders(&self.graph, me, &self.cohort);
+        let dealt = dealing::deal(&self_seed, &escrow_seed, threshold, &holders, rng)?;
         let mut keys: BTreeMap<NodeIndex, StepKeys> = keys.collect();
         let mut own = None;
         let mut entries = Vec::with_capacity(dealt.len());
@@ -147,32 +142,31 @@ impl Attempt {
             else {
                 return Err(Fault::misuse(format!("there is no key chain towards node {peer}")));
             };
-            let mut parcel = ShareParcel {
+            let parcel = ShareParcel {
                 from: me,
                 to: peer,
+                slot: self.graph.slot(me, peer).unwrap_or(0),
                 edge_tag: edge.tag(ctx),
                 sealed_shares: pair.seal(&outbound, ctx, me, peer, rng)?,
                 self_share_hash: pair.self_hash(ctx, me, peer),
                 escrow_share_hash: pair.escrow_hash(ctx, me, peer),
-                signature: [0; 64],
             };
-            parcel.signature = self.identity.sign(&parcel.statement(ctx).0);
             let sealed_edge = escrow_seed.seal(ctx, peer, &edge)?;
             entries.push(CommitEntry { sealed_edge, parcel });
             inbound.insert(peer, Inbound { edge, opening, ack });
         }
-        let own = own.ok_or_else(|| Fault::misuse("this node is not in the cohort"))?;
         let commit = RoundCommit {
             context: *ctx,
             self_commitment: self_seed.commitment(ctx, me),
             escrow_commitment: escrow_seed.commitment(ctx, me),
-            own_self_share_hash: own.self_hash(ctx, me, me),
-            own_escrow_share_hash: own.escrow_hash(ctx, me, me),
+            own_share_hashes: own
+                .as_ref()
+                .map(|own| [own.self_hash(ctx, me, me), own.escrow_hash(ctx, me, me)]),
             entries,
-            quorum_signature: self.identity.sign(&quorum_statement(ctx).0),
+            quorum_signature: self.seat.identity.sign(&quorum_statement(ctx).0),
             signature: [0; 64],
         }
-        .signed_by(&self.identity);
+        .signed_by(&self.seat.identity);
         Ok((Committed { self_seed, own, inbound }, commit))
     }
 }
@@ -185,6 +179,7 @@ fn check_view(theirs: &RoundView, ours: &RoundView) -> Result<(), Fault> {
         ("attempt", u64::from(theirs.attempt), u64::from(ours.attempt)),
         ("operation", u64::from(theirs.operation), u64::from(ours.operation)),
         ("vector length", u64::from(theirs.vector_len), u64::from(ours.vector_len)),
+        ("lane width", theirs.lane_bits.bits().into(), ours.lane_bits.bits().into()),
     ];
     for (name, theirs, ours) in numbers {
         if theirs != ours {

@@ -1,4 +1,5 @@
-//! Epoch set-up at a node: show fresh keys, encapsulate to everybody, confirm. It
+//! Epoch set-up at a node: show fresh keys and a hidden coin, open the coin once
+//! everybody's is fixed, encapsulate to the peers that the coin gives, confirm. It
 //! knows the roster and the key agreement; the chains that come out of it live in
 //! [`super::chains`].
 //!
@@ -8,108 +9,175 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rand_core::RngCore;
+use zeroize::Zeroizing;
+
 use super::chains::NodeEpoch;
-use crate::agreement::{Direction, EpochKeys, PublicHalves, confirmation, encapsulate, first_link};
-use crate::context::epoch_context;
+use super::seat::NodeSeat;
+use crate::agreement::{Direction, EpochKeys, confirmation, encapsulate, first_link};
 use crate::digest::Digest;
 use crate::fault::Fault;
-use crate::identity::Identity;
-use crate::ids::NodeIndex;
+use crate::graph::Graph;
+use crate::ids::{NodeIndex, NodeSet};
 use crate::keys::same;
 use crate::messages::{
-    EpochHello, EpochHellos, EpochKem, EpochKems, KEM_CIPHERTEXT, KemParcel, NodeMessage,
-    SignedMessage as _,
+    EpochDone, EpochHello, EpochHellos, EpochKem, EpochKems, EpochPeers, EpochReveal, EpochStart,
+    HelloEntry, KEM_CIPHERTEXT, KemParcel, NodeMessage, SignedMessage as _, coin_commitment,
+    joint_coin, transcript,
 };
-use crate::roster::Roster;
 use crate::secret::{ChainKey, KemSecret, SharedPoint};
 
-/// A node that has sent its epoch keys and waits for those of the others.
+/// A node that has sent its epoch keys and waits for the roll.
 pub struct NodeEpochHello {
     base: Base,
     keys: EpochKeys,
-    hello: EpochHello,
+    coin: Zeroizing<[u8; 32]>,
+    entry: HelloEntry,
 }
 
 impl NodeEpochHello {
-    /// Draws fresh keys and signs them.
+    /// Checks the start, draws fresh keys and a coin, and signs them. That epochs
+    /// and their restarts only go up is the caller's to see to.
     ///
     /// # Errors
-    /// [`Fault::Misuse`] if `me` and `identity` are not that member of the
-    /// roster; [`Fault::Crypto`] if the library gives no keys.
+    /// [`Fault`] if the start is not the aggregator's or leaves this node out, or if
+    /// the library gives no keys.
     pub fn open(
-        roster: Arc<Roster>,
-        me: NodeIndex,
-        identity: Arc<Identity>,
-        epoch: u32,
+        seat: &NodeSeat,
+        start: &EpochStart,
+        rng: &mut dyn RngCore,
     ) -> Result<(Self, NodeMessage), Fault> {
-        check_identity(&roster, me, &identity)?;
-        let (keys, PublicHalves { x25519, kem_key }) = EpochKeys::generate()?;
-        let context = epoch_context(&roster, epoch);
-        let hello = EpochHello { context, epoch, from: me, x25519, kem_key, signature: [0; 64] }
-            .signed_by(&identity);
-        let base = Base { roster, me, identity, epoch, context };
-        Ok((Self { base, keys, hello: hello.clone() }, hello.into()))
+        start.verify(&seat.roster)?;
+        if start.excluded.contains(seat.me) {
+            return Err(Fault::aggregator("left this node out of the epoch"));
+        }
+        let (keys, public) = EpochKeys::generate()?;
+        let context = start.context;
+        let mut coin = Zeroizing::new([0u8; 32]);
+        rng.fill_bytes(coin.as_mut());
+        let entry = HelloEntry {
+            from: seat.me,
+            keys: public.digest(),
+            coin: coin_commitment(&context, seat.me, &coin),
+            signature: [0; 64],
+        }
+        .signed_by(&seat.identity, &context);
+        let hello = EpochHello { context, entry: entry.clone(), keys: public };
+        let excluded = start.excluded.clone();
+        let base = Base { seat: seat.clone(), epoch: start.epoch, context, excluded };
+        Ok((Self { base, keys, coin, entry }, hello.into()))
     }
 
-    /// Checks the hellos (signatures, own one unchanged, no key twice, X25519 and
-    /// ML-KEM key checks) and encapsulates to every peer.
+    /// Checks the roll: signatures, own entry unchanged, no key twice, at least
+    /// `u_min` nodes. In the sparse graph the coin is opened now.
     ///
     /// # Errors
-    /// [`Fault::PeerMisbehaved`] naming whose hello is bad.
-    pub fn on_hellos(self, message: EpochHellos) -> Result<(NodeEpochKem, NodeMessage), Fault> {
-        let Self { base, keys, hello } = self;
+    /// [`Fault::PeerMisbehaved`] naming whose entry is bad.
+    pub fn on_hellos(
+        self,
+        message: &EpochHellos,
+    ) -> Result<(NodeEpochPeers, Option<NodeMessage>), Fault> {
+        let Self { base, keys, coin, entry } = self;
         base.check_context(message.context)?;
-        base.check_hellos(&message.hellos, &hello)?;
-        let transcript = message.transcript(&base.roster);
+        base.check_roll(&message.hellos, &entry)?;
+        let roll = message.roll(&base.seat.roster);
+        let sparse = !base.seat.roster.thresholds.is_complete();
+        let reveal = EpochReveal { context: base.context, roll, coin: *coin };
+        let hellos = message.hellos.iter().map(|hello| (hello.from, hello.clone())).collect();
+        Ok((NodeEpochPeers { base, keys, roll, hellos }, sparse.then(|| reveal.into())))
+    }
+}
+
+/// A node that knows who is in the epoch and waits for the coins and its peers' keys.
+pub struct NodeEpochPeers {
+    base: Base,
+    keys: EpochKeys,
+    roll: Digest,
+    hellos: BTreeMap<NodeIndex, HelloEntry>,
+}
+
+impl NodeEpochPeers {
+    /// Checks that every coin opens its commitment, computes the graph, checks the
+    /// peers' keys against the roll and encapsulates to each of them.
+    ///
+    /// # Errors
+    /// [`Fault::PeerMisbehaved`] naming the aggregator, or the peer whose key is bad.
+    pub fn on_peers(self, message: EpochPeers) -> Result<(NodeEpochKem, NodeMessage), Fault> {
+        let Self { base, keys, roll, hellos } = self;
+        base.check_context(message.context)?;
+        let (graph, transcript, coin) = base.graph(&roll, &hellos, &message.coins)?;
+        let me = base.seat.me;
+        let size = base.seat.roster.size();
+        let members = NodeSet::of(size, hellos.keys().copied());
+        let peers = graph.peers(me).intersection(&members);
+        if !message.keys.iter().map(|(node, _)| *node).eq(peers.iter()) {
+            return Err(Fault::aggregator("passed on other keys than those of this node's peers"));
+        }
+        let mut seen = BTreeSet::new();
         let mut outbound = BTreeMap::new();
-        let mut parcels = Vec::with_capacity(message.hellos.len());
-        for peer in message.hellos.iter().filter(|peer| peer.from != base.me) {
-            let to = peer.from;
+        let mut parcels = Vec::with_capacity(message.keys.len());
+        for (to, public) in &message.keys {
+            let to = *to;
+            if hellos.get(&to).is_none_or(|hello| hello.keys != public.digest()) {
+                return Err(Fault::aggregator(format!(
+                    "passed on other keys of node {to} than the node signed"
+                )));
+            }
+            if !seen.insert(public.x25519.to_vec()) || !seen.insert(public.kem_key.to_vec()) {
+                let what = "offered epoch keys that another node offered".to_owned();
+                return Err(Fault::disputed(Some(to), what));
+            }
             let point = keys
-                .agree(&peer.x25519)
+                .agree(&public.x25519)
                 .map_err(|what| Fault::node(to, format!("offered a bad epoch key: {what}")))?;
-            let (ciphertext, secret) = encapsulate(&peer.kem_key).ok_or_else(|| {
+            let (ciphertext, secret) = encapsulate(&public.kem_key).ok_or_else(|| {
                 Fault::node(
                     to,
                     "offered a bad epoch key: its ML-KEM-768 key fails the FIPS 203 check",
                 )
             })?;
-            let confirmation =
-                confirmation(&transcript, base.me, to, &ciphertext, &secret, &point)?;
+            let confirmation = confirmation(&transcript, me, to, &ciphertext, &secret, &point)?;
             let mut parcel = KemParcel {
-                from: base.me,
+                from: me,
                 to,
                 ciphertext: ciphertext.clone(),
                 confirmation,
                 signature: [0; 64],
             };
-            parcel.signature = base.identity.sign(&parcel.statement(&transcript).0);
+            parcel.signature = base.seat.identity.sign(&parcel.statement(&transcript).0);
             parcels.push(parcel);
             outbound.insert(to, Outbound { point, secret, ciphertext });
         }
         let sent = EpochKem { context: base.context, transcript, parcels };
-        Ok((NodeEpochKem { base, keys, transcript, outbound }, sent.into()))
+        let next = NodeEpochKem {
+            base,
+            keys,
+            facts: Facts { transcript, coin, members, graph: Arc::new(graph) },
+            outbound,
+        };
+        Ok((next, sent.into()))
     }
 }
 
-/// A node that has encapsulated to everybody and waits for the encapsulations to
+/// A node that has encapsulated to its peers and waits for the encapsulations to
 /// itself.
 pub struct NodeEpochKem {
     base: Base,
     keys: EpochKeys,
-    transcript: Digest,
+    facts: Facts,
     outbound: BTreeMap<NodeIndex, Outbound>,
 }
 
 impl NodeEpochKem {
     /// Checks signatures and key confirmations and starts the chains. The epoch
-    /// keys are wiped. Peers whose parcel is missing are not in the epoch.
+    /// keys are wiped. Peers whose parcel is missing or does not confirm have no
+    /// chain with this node; the message tells the aggregator which did not confirm.
     ///
     /// # Errors
-    /// [`Fault::PeerMisbehaved`] naming whose parcel is bad, or the aggregator if
-    /// too few peers are left.
-    pub fn on_kems(self, message: EpochKems) -> Result<NodeEpoch, Fault> {
-        let Self { base, keys, transcript, outbound } = self;
+    /// [`Fault::PeerMisbehaved`] naming the aggregator, also if too few peers are left.
+    pub fn on_kems(self, message: &EpochKems) -> Result<(NodeEpoch, NodeMessage), Fault> {
+        let Self { base, keys, facts, outbound } = self;
+        let (seat, transcript) = (&base.seat, facts.transcript);
         base.check_context(message.context)?;
         if message.transcript != transcript {
             return Err(Fault::aggregator(
@@ -117,16 +185,17 @@ impl NodeEpochKem {
             ));
         }
         let mut chains: BTreeMap<NodeIndex, ChainKey> = BTreeMap::new();
+        let mut without = NodeSet::new(seat.roster.size());
         let mut last = None;
         for parcel in &message.parcels {
             let from = parcel.from;
-            if parcel.to != base.me || last.is_some_and(|last| last >= from) {
+            if parcel.to != seat.me || last.is_some_and(|last| last >= from) {
                 return Err(Fault::aggregator("sent encapsulations twice or to the wrong node"));
             }
             last = Some(from);
-            let (Some(mine), Some(key)) = (outbound.get(&from), base.roster.member(from)) else {
+            let (Some(mine), Some(key)) = (outbound.get(&from), seat.roster.member(from)) else {
                 return Err(Fault::aggregator(format!(
-                    "passed on an encapsulation of node {from}, which is not in the epoch"
+                    "passed on an encapsulation of node {from}, which is no peer in this epoch"
                 )));
             };
             if key.verify(&parcel.statement(&transcript).0, &parcel.signature).is_err() {
@@ -136,36 +205,34 @@ impl NodeEpochKem {
             }
             let secret = keys.decapsulate(&parcel.ciphertext)?;
             let expected =
-                confirmation(&transcript, from, base.me, &parcel.ciphertext, &secret, &mine.point)?;
+                confirmation(&transcript, from, seat.me, &parcel.ciphertext, &secret, &mine.point)?;
             if !same(&expected, &parcel.confirmation) {
-                return Err(Fault::node(from, "sent a key confirmation that does not fit"));
+                without.insert(from);
+                continue;
             }
             let outward =
-                Direction { from: base.me, ciphertext: &mine.ciphertext, secret: &mine.secret };
+                Direction { from: seat.me, ciphertext: &mine.ciphertext, secret: &mine.secret };
             let inward = Direction { from, ciphertext: &parcel.ciphertext, secret: &secret };
             chains.insert(from, first_link(&transcript, &outward, &inward, &mine.point)?);
         }
-        let reached = chains.len() + 1;
-        let least = usize::from(base.roster.thresholds.u_min);
-        if reached < least {
-            return Err(Fault::aggregator(format!(
-                "began an epoch with {reached} nodes, fewer than u_min = {least}"
-            )));
+        let thresholds = seat.roster.thresholds;
+        let (reached, least) = if facts.graph.is_complete() {
+            (chains.len() + 1, thresholds.u_min)
+        } else {
+            (chains.len(), thresholds.shamir_t)
+        };
+        if reached < usize::from(least) {
+            let what = format!(
+                "an epoch in which this node reaches {reached} nodes, fewer than {least}; not \
+                 confirmed: {without}"
+            );
+            return Err(Fault::disputed(without.iter().next(), what));
         }
-        Ok(NodeEpoch::begin(&base.roster, base.me, base.epoch, transcript, chains))
+        let done = EpochDone { context: base.context, transcript, without, signature: [0; 64] }
+            .signed_by(&seat.identity);
+        let epoch = NodeEpoch::begin(seat, base.epoch, facts, chains);
+        Ok((epoch, done.into()))
     }
-}
-
-/// Refuses an identity that is not the member it is said to be.
-pub(super) fn check_identity(
-    roster: &Roster,
-    me: NodeIndex,
-    identity: &Identity,
-) -> Result<(), Fault> {
-    if roster.member(me) == Some(&identity.verifying_key()) {
-        return Ok(());
-    }
-    Err(Fault::misuse(format!("the identity in use is not node {me} of the roster")))
 }
 
 /// What this node holds towards a peer before the peer's parcel arrives.
@@ -175,12 +242,19 @@ struct Outbound {
     ciphertext: Box<[u8; KEM_CIPHERTEXT]>,
 }
 
+/// What everybody in an epoch agrees on.
+pub(super) struct Facts {
+    pub(super) transcript: Digest,
+    pub(super) coin: Digest,
+    pub(super) members: NodeSet,
+    pub(super) graph: Arc<Graph>,
+}
+
 struct Base {
-    roster: Arc<Roster>,
-    me: NodeIndex,
-    identity: Arc<Identity>,
+    seat: NodeSeat,
     epoch: u32,
     context: Digest,
+    excluded: NodeSet,
 }
 
 impl Base {
@@ -191,7 +265,7 @@ impl Base {
         Err(Fault::aggregator("sent epoch keys of another epoch, job or roster"))
     }
 
-    fn check_hellos(&self, hellos: &[EpochHello], own: &EpochHello) -> Result<(), Fault> {
+    fn check_roll(&self, hellos: &[HelloEntry], own: &HelloEntry) -> Result<(), Fault> {
         let mut keys = BTreeSet::new();
         let mut last = None;
         for hello in hellos {
@@ -200,27 +274,28 @@ impl Base {
                 return Err(Fault::aggregator("listed epoch keys twice or out of order"));
             }
             last = Some(from);
-            if hello.context != self.context || hello.epoch != self.epoch {
+            if self.excluded.contains(from) {
                 return Err(Fault::aggregator(format!(
-                    "passed on epoch keys of node {from} from another epoch"
+                    "listed node {from}, which it had left out of this epoch"
                 )));
             }
-            let Some(key) = self.roster.member(from) else {
+            let Some(key) = self.seat.roster.member(from) else {
                 return Err(Fault::aggregator(format!("listed node {from}, which is nobody")));
             };
-            if !hello.is_signed_by(key) {
+            if !hello.is_signed_by(key, &self.context) {
                 return Err(Fault::aggregator(format!(
                     "passed on epoch keys of node {from} with a bad signature"
                 )));
             }
-            if !keys.insert(hello.x25519.to_vec()) || !keys.insert(hello.kem_key.to_vec()) {
-                return Err(Fault::node(from, "offered epoch keys that another node offered"));
+            if !keys.insert(hello.keys) {
+                let what = "offered epoch keys that another node offered".to_owned();
+                return Err(Fault::disputed(Some(from), what));
             }
         }
         if !hellos.contains(own) {
             return Err(Fault::aggregator("left out or changed this node's own epoch keys"));
         }
-        let least = usize::from(self.roster.thresholds.u_min);
+        let least = usize::from(self.seat.roster.thresholds.u_min);
         if hellos.len() < least {
             return Err(Fault::aggregator(format!(
                 "began an epoch with {} nodes, fewer than u_min = {least}",
@@ -228,5 +303,35 @@ impl Base {
             )));
         }
         Ok(())
+    }
+
+    /// The graph, the transcript and the joint coin.
+    fn graph(
+        &self,
+        roll: &Digest,
+        hellos: &BTreeMap<NodeIndex, HelloEntry>,
+        coins: &[(NodeIndex, [u8; 32])],
+    ) -> Result<(Graph, Digest, Digest), Fault> {
+        let thresholds = &self.seat.roster.thresholds;
+        if thresholds.is_complete() {
+            if !coins.is_empty() {
+                return Err(Fault::aggregator("sent coins where the graph needs none"));
+            }
+            let coin = Digest::ZERO;
+            return Ok((Graph::of(thresholds, &coin), transcript(roll, &coin), coin));
+        }
+        if !coins.iter().map(|(node, _)| *node).eq(hellos.keys().copied()) {
+            return Err(Fault::aggregator("sent other coins than those of the nodes in the epoch"));
+        }
+        for (node, coin) in coins {
+            let commitment = coin_commitment(&self.context, *node, coin);
+            if hellos.get(node).is_none_or(|hello| hello.coin != commitment) {
+                return Err(Fault::aggregator(format!(
+                    "passed on a coin of node {node} that does not open its commitment"
+                )));
+            }
+        }
+        let coin = joint_coin(roll, coins);
+        Ok((Graph::of(thresholds, &coin), transcript(roll, &coin), coin))
     }
 }

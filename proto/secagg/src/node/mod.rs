@@ -12,10 +12,12 @@ mod acknowledge;
 mod chains;
 mod commit;
 mod epoch;
+mod outgoing;
 mod output;
 mod relay;
 mod result;
 mod reveal;
+mod seat;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -27,24 +29,28 @@ use rand_core::RngCore;
 use zeroize::Zeroizing;
 
 pub use chains::{MAX_STEPS_AHEAD, NodeEpoch};
-pub use epoch::{NodeEpochHello, NodeEpochKem};
+pub use epoch::{NodeEpochHello, NodeEpochKem, NodeEpochPeers};
+pub use outgoing::Upload;
 pub use output::{NodeOutput, NodePhase};
+pub use seat::NodeSeat;
+pub(crate) use upload::sign_towards;
 
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::identity::Identity;
-use crate::ids::{NodeIndex, NodeSet};
+use crate::graph::Graph;
+use crate::ids::NodeSet;
+use crate::lanes::Lanes;
 use crate::messages::{Kind, NodeMessage, ServerMessage, SignedMessage};
-use crate::roster::Roster;
+use crate::vector::Shape;
 
 /// Facts of the attempt that no phase changes.
 pub(crate) struct Attempt {
-    roster: Arc<Roster>,
-    identity: Arc<Identity>,
-    me: NodeIndex,
+    seat: NodeSeat,
+    graph: Arc<Graph>,
     ctx: Digest,
     cohort: NodeSet,
-    vector_len: usize,
+    shape: Shape,
 }
 
 impl Attempt {
@@ -54,29 +60,55 @@ impl Attempt {
 
     /// Checks the aggregator's signature on a message of this attempt.
     fn check_signature<M: SignedMessage>(&self, message: &M) -> Result<(), Fault> {
-        if message.is_signed_by(&self.roster.aggregator) {
+        if message.is_signed_by(&self.seat.roster.aggregator) {
             return Ok(());
         }
         Err(Fault::aggregator(format!("sent a {} with a bad signature", M::SIGNED_KIND)))
     }
 
+    /// This node's peers within a set.
+    fn peers_in(&self, set: &NodeSet) -> NodeSet {
+        self.graph.peers(self.seat.me).intersection(set)
+    }
+
+    /// The nodes within a set whose shares this node holds: its peers, and in the
+    /// complete graph itself.
+    fn owners_in(&self, set: &NodeSet) -> NodeSet {
+        let mut owners = self.peers_in(set);
+        if self.graph.is_complete() && set.contains(self.seat.me) {
+            owners.insert(self.seat.me);
+        }
+        owners
+    }
+
     /// The rules every set of nodes the aggregator names must keep: within
     /// `outer`, this node in it, at least `u_min` nodes, and at least `shamir_t`
-    /// holders of shares (in the complete graph every node is one).
+    /// holders of this node's shares.
     fn check_set(&self, name: &str, set: &NodeSet, outer: &NodeSet) -> Result<(), Fault> {
         let refuse = |what: String| Err(Fault::aggregator(format!("named {name} that {what}")));
-        let least = self.roster.thresholds.u_min.max(self.roster.thresholds.shamir_t);
+        let thresholds = &self.seat.roster.thresholds;
         if !set.is_subset(outer) {
             return refuse(format!(
                 "hold nodes ({}) outside the set before",
                 set.difference(outer)
             ));
         }
-        if !set.contains(self.me) {
+        if !set.contains(self.seat.me) {
             return refuse("leave this node out".to_owned());
         }
-        if set.len() < usize::from(least) {
-            return refuse(format!("are {} nodes, fewer than u_min = {least}", set.len()));
+        if set.len() < usize::from(thresholds.u_min) {
+            return refuse(format!(
+                "are {} nodes, fewer than u_min = {}",
+                set.len(),
+                thresholds.u_min
+            ));
+        }
+        let holders = self.graph.holders(self.seat.me).intersection(set).len();
+        if holders < usize::from(thresholds.shamir_t) {
+            return refuse(format!(
+                "hold {holders} holders of this node's shares, fewer than shamir_t = {}",
+                thresholds.shamir_t
+            ));
         }
         Ok(())
     }
@@ -88,7 +120,8 @@ enum State {
     Committed(relay::Committed),
     AwaitingVector(upload::AwaitingVector),
     Ready(upload::Ready),
-    AwaitingCharge(upload::AwaitingCharge),
+    Masked(upload::Masked),
+    AwaitingCharge(upload::Masked),
     Uploaded(acknowledge::Uploaded),
     Acknowledged(reveal::Acknowledged),
     Revealed(result::Revealed),
@@ -106,7 +139,9 @@ type Step = Result<(State, Vec<NodeOutput>), Fault>;
 pub struct NodeRound {
     attempt: Attempt,
     state: State,
-    seen: BTreeMap<Kind, Digest>,
+    /// What was taken, in its bytes: two different messages are evidence.
+    seen: BTreeMap<Kind, Vec<u8>>,
+    evidence: Option<Evidence>,
     opening: Option<Zeroizing<[u8; 32]>>,
 }
 
@@ -128,35 +163,41 @@ impl NodeRound {
                 message.kind()
             )));
         }
-        if message.kind() != Kind::SumChunk {
-            let found = message.fingerprint();
-            match self.seen.insert(message.kind(), found) {
-                Some(known) if known == found => return Ok(Vec::new()),
-                Some(_) => {
+        if !matches!(message.kind(), Kind::SumChunk | Kind::UploadTurn) {
+            let found = message.encode();
+            match self.seen.get(&message.kind()) {
+                Some(known) if *known == found => return Ok(Vec::new()),
+                Some(known) => {
+                    let first = known.clone();
+                    let evidence = Evidence::Equivocation { first, second: found };
+                    let convincing = evidence.verify(&self.attempt.seat.roster);
+                    self.evidence = convincing.is_ok().then_some(evidence);
                     self.state = State::Faulted;
                     return Err(Fault::aggregator(format!(
                         "sent two different {} messages for one attempt",
                         message.kind()
                     )));
                 }
-                None => {}
+                None => {
+                    self.seen.insert(message.kind(), found);
+                }
             }
         }
         let step = self.step(message);
         self.settle(step)
     }
 
-    /// Hands in the vector: `vector_len` lanes, already clipped, quantised and
-    /// with noise. Only a commitment to it leaves now.
+    /// Hands in the vector: as many lanes as the round has, of its width, already
+    /// clipped, quantised and with noise. Only a commitment to it leaves now.
     ///
     /// # Errors
     /// [`Fault::Misuse`] if no vector was asked for or its length is wrong.
     pub fn provide_vector(
         &mut self,
-        x: Vec<u32>,
+        x: impl Into<Lanes>,
         rng: &mut dyn RngCore,
     ) -> Result<Vec<NodeOutput>, Fault> {
-        let x = Zeroizing::new(x);
+        let x: Zeroizing<Lanes> = Zeroizing::new(x.into());
         self.refuse_if_over()?;
         let step = match mem::replace(&mut self.state, State::Faulted) {
             State::AwaitingVector(state) => {
@@ -210,6 +251,12 @@ impl NodeRound {
         self.state.phase()
     }
 
+    /// Two messages with which the aggregator contradicted itself, if it did.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
     /// The 32 bytes that open the commitment in `Ready`, once there is one. They
     /// and the vector may be opened inside the agency only.
     #[must_use]
@@ -218,7 +265,7 @@ impl NodeRound {
     }
 
     fn start(attempt: Attempt, state: State) -> Self {
-        Self { attempt, state, seen: BTreeMap::new(), opening: None }
+        Self { attempt, state, seen: BTreeMap::new(), evidence: None, opening: None }
     }
 
     fn step(&mut self, message: ServerMessage) -> Step {
@@ -234,6 +281,8 @@ impl NodeRound {
             (State::Ready(state), ServerMessage::UploadGrant(grant)) => {
                 state.on_grant(attempt, &grant)
             }
+            (State::Masked(state), ServerMessage::UploadTurn(turn)) => state.on_turn(&turn),
+            (State::Uploaded(state), ServerMessage::UploadTurn(turn)) => state.on_turn(&turn),
             (State::Uploaded(state), ServerMessage::SurvivorManifest(manifest)) => {
                 state.on_manifest(attempt, manifest)
             }
@@ -249,6 +298,18 @@ impl NodeRound {
             }
             (State::Attested(state), ServerMessage::ResultQc(quorum)) => {
                 state.on_quorum(attempt, quorum)
+            }
+            // Turns and chunks are no statements; one that comes twice or late changes nothing.
+            (
+                state @ (State::AwaitingCharge(_)
+                | State::Acknowledged(_)
+                | State::Revealed(_)
+                | State::Opened(_)
+                | State::Attested(_)),
+                ServerMessage::UploadTurn(_),
+            )
+            | (state @ (State::Opened(_) | State::Attested(_)), ServerMessage::SumChunk(_)) => {
+                Ok((state, Vec::new()))
             }
             (state, message) => Err(Fault::aggregator(format!(
                 "sent a {} while this node was {}",
@@ -276,7 +337,8 @@ impl NodeRound {
 
 impl fmt::Debug for NodeRound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeRound {{ node {}, {}, <redacted> }}", self.attempt.me, self.phase())
+        let (me, phase) = (self.attempt.seat.me, self.phase());
+        write!(f, "NodeRound {{ node {me}, {phase}, <redacted> }}")
     }
 }
 
@@ -286,6 +348,7 @@ impl State {
             Self::Committed(_) => NodePhase::Committed,
             Self::AwaitingVector(_) => NodePhase::AwaitingVector,
             Self::Ready(_) => NodePhase::Ready,
+            Self::Masked(_) => NodePhase::Masked,
             Self::AwaitingCharge(_) => NodePhase::AwaitingCharge,
             Self::Uploaded(_) => NodePhase::Uploaded,
             Self::Acknowledged(_) => NodePhase::Acknowledged,

@@ -4,20 +4,35 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::ids::NodeSet;
+use crate::fault::Fault;
+use crate::ids::{NodeIndex, NodeSet};
+use crate::lanes::Lanes;
 use crate::messages::{Abort, NodeMessage, ResultQc};
 #[cfg(doc)]
 use crate::node::NodeRound;
+use crate::node::Upload;
 
 /// What the machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeOutput {
     /// Store this, then send it to the aggregator.
     Send(NodeMessage),
+    /// Send these one by one. They need no storing.
+    Upload(Upload),
+    /// For the log: why this node refuses a dealer's shares. The complaint itself is
+    /// a message to send.
+    Complained {
+        /// The dealer.
+        against: NodeIndex,
+        /// What is wrong with the shares that arrived in its name.
+        why: String,
+    },
+    /// This node stops here, after what stands before it in the list was sent.
+    Stopped(Fault),
     /// The shares are in place: hand in the vector with
     /// [`NodeRound::provide_vector`] when it is there.
     VectorNeeded,
-    /// The masked vector is ready. Charge the budget and mark the attempt spent,
+    /// It is this node's turn to upload. Charge the budget and mark the attempt spent,
     /// durably, then call [`NodeRound::release_upload`].
     ChargeNeeded {
         /// Root of the masked vector that will leave.
@@ -26,8 +41,8 @@ pub enum NodeOutput {
     /// The sum over the survivors. Compute the state that follows from it and
     /// call [`NodeRound::acknowledge_result`].
     Opened {
-        /// Sum of the survivors' vectors, modulo 2^32 per lane.
-        sum: Vec<u32>,
+        /// Sum of the survivors' vectors, modulo 2 to the lane width.
+        sum: Lanes,
         /// U, the nodes in the sum.
         survivors: NodeSet,
         /// Root of the sum.
@@ -48,7 +63,9 @@ pub enum NodePhase {
     AwaitingVector,
     /// Ready; waiting for the grant.
     Ready,
-    /// Masked; waiting until the charge is durable.
+    /// Masked; waiting for its turn to upload.
+    Masked,
+    /// Its turn; waiting until the charge is durable.
     AwaitingCharge,
     /// Uploaded; waiting for the survivor manifest.
     Uploaded,
@@ -74,6 +91,7 @@ impl fmt::Display for NodePhase {
             Self::Committed => "waiting for the shares of the other nodes",
             Self::AwaitingVector => "waiting for this node's own vector",
             Self::Ready => "waiting for permission to upload",
+            Self::Masked => "waiting for its turn to upload",
             Self::AwaitingCharge => "waiting for the budget charge to be stored",
             Self::Uploaded => "waiting for the list of survivors",
             Self::Acknowledged => "waiting for a quorum on the survivors",

@@ -1,6 +1,7 @@
 //! The relay at a node (check 4): a quorum is in the same context, every peer's
 //! share opens and is the one its dealer published, both ends of every edge have
-//! the same key. A bad share is found here, before anything leaves.
+//! the same key. A bad share is found here, before anything leaves: the node
+//! complains, goes on without its dealer, and accepts no grant that names it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,9 @@ use crate::dealing::SharePair;
 use crate::fault::Fault;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::keys::same;
-use crate::messages::{ShareParcel, ShareRelay, check_quorum, quorum_statement};
+use crate::messages::{
+    Complaint, ShareParcel, ShareRelay, SignedMessage as _, check_quorum, quorum_statement,
+};
 use crate::secret::{AckKey, EdgeKey, SelfSeed, ShareKey};
 
 /// What a committed node keeps towards one peer.
@@ -24,7 +27,8 @@ pub(super) struct Inbound {
 /// seal the edges, and from now on only the holders' shares can bring it back.
 pub(super) struct Committed {
     pub(super) self_seed: SelfSeed,
-    pub(super) own: SharePair,
+    /// In the complete graph a node holds a share of its own seeds.
+    pub(super) own: Option<SharePair>,
     pub(super) inbound: BTreeMap<NodeIndex, Inbound>,
 }
 
@@ -32,29 +36,55 @@ impl Committed {
     pub(super) fn on_relay(self, attempt: &Attempt, relay: &ShareRelay) -> Step {
         attempt.check_signature(relay)?;
         attempt.check_set("committed nodes", &relay.committed, &attempt.cohort)?;
+        let (roster, me) = (&attempt.seat.roster, attempt.seat.me);
         let statement = quorum_statement(&attempt.ctx);
-        check_quorum(&attempt.roster, &relay.committed, &statement, &relay.quorum)
+        check_quorum(roster, &relay.committed, &statement, &relay.quorum)
             .map_err(|what| Fault::aggregator(format!("has no quorum in this context: {what}")))?;
-        let mut expected = relay.committed.clone();
-        expected.remove(attempt.me);
-        check_parcels(attempt.me, &expected, &relay.parcels)?;
+        check_parcels(me, &attempt.peers_in(&relay.committed), &relay.parcels)?;
 
         let Self { self_seed, own, mut inbound } = self;
-        let mut held = BTreeMap::from([(attempt.me, own)]);
+        let mut held: BTreeMap<_, _> = own.map(|own| (me, own)).into_iter().collect();
+        let mut refused = NodeSet::new(roster.size());
         let mut edges = BTreeMap::new();
         let mut ack_keys = BTreeMap::new();
+        let mut outputs = Vec::new();
         for parcel in &relay.parcels {
             let from = parcel.from;
             let Some(keys) = inbound.remove(&from) else {
                 return Err(Fault::aggregator(format!("passed on shares of node {from} twice")));
             };
-            held.insert(from, open_parcel(attempt, parcel, &keys)?);
-            edges.insert(from, keys.edge);
-            ack_keys.insert(from, keys.ack);
+            match open_parcel(attempt, parcel, &keys)? {
+                Ok(pair) => {
+                    held.insert(from, pair);
+                    edges.insert(from, keys.edge);
+                    ack_keys.insert(from, keys.ack);
+                }
+                Err(why) => {
+                    refused.insert(from);
+                    outputs.push(NodeOutput::Complained { against: from, why: why.to_owned() });
+                }
+            }
         }
-        let committed = relay.committed.clone();
-        let next = AwaitingVector { committed, self_seed, edges, held, ack_keys };
-        Ok((State::AwaitingVector(next), vec![NodeOutput::VectorNeeded]))
+        if !refused.is_empty() {
+            let against = refused.clone();
+            let complaint = Complaint { context: attempt.ctx, against, signature: [0; 64] };
+            outputs.push(Attempt::send(complaint.signed_by(&attempt.seat.identity)));
+        }
+        let accepted = relay.committed.difference(&refused);
+        if let Err(Fault::PeerMisbehaved { .. }) =
+            attempt.check_set("committed nodes", &accepted, &attempt.cohort)
+        {
+            // The complaint leaves all the same, so that whoever did this is named.
+            outputs.push(NodeOutput::Stopped(Fault::disputed(
+                refused.iter().next(),
+                format!("this node cannot use the shares of nodes {refused}, too many to go on"),
+            )));
+            return Ok((State::Faulted, outputs));
+        }
+        outputs.push(NodeOutput::VectorNeeded);
+        let relay = relay.statement();
+        let next = AwaitingVector { accepted, relay, self_seed, edges, held, ack_keys };
+        Ok((State::AwaitingVector(next), outputs))
     }
 }
 
@@ -70,33 +100,27 @@ fn check_parcels(me: NodeIndex, expected: &NodeSet, parcels: &[ShareParcel]) -> 
     Ok(())
 }
 
-/// Checks one dealer's parcel. A bad signature is the aggregator's doing, all
-/// else the dealer's, for the dealer signed the parcel as it stands.
+/// Checks one dealer's parcel; what is wrong with it may be the dealer's doing or
+/// the aggregator's, who passed it on.
 fn open_parcel(
     attempt: &Attempt,
     parcel: &ShareParcel,
     keys: &Inbound,
-) -> Result<SharePair, Fault> {
-    let (from, me, ctx) = (parcel.from, attempt.me, &attempt.ctx);
-    let signed = attempt
-        .roster
-        .member(from)
-        .is_some_and(|key| key.verify(&parcel.statement(ctx).0, &parcel.signature).is_ok());
-    if !signed {
-        return Err(Fault::aggregator(format!(
-            "altered or swapped the shares of node {from}: its signature does not verify"
-        )));
+) -> Result<Result<SharePair, &'static str>, Fault> {
+    let (from, me, ctx) = (parcel.from, attempt.seat.me, &attempt.ctx);
+    if attempt.graph.slot(from, me) != Some(parcel.slot) {
+        return Ok(Err("the shares are for another slot than the graph gives this node"));
     }
     if !same(&keys.edge.tag(ctx), &parcel.edge_tag) {
-        return Err(Fault::node(from, "published a tag of another edge key than the pair's"));
+        return Ok(Err("the published tag is of another edge key than the pair's"));
     }
     let Some(pair) = SharePair::open(&keys.opening, ctx, from, me, &parcel.sealed_shares)? else {
-        return Err(Fault::node(from, "dealt shares that do not open"));
+        return Ok(Err("the shares do not open under the pair's key and this context"));
     };
     if pair.self_hash(ctx, from, me) != parcel.self_share_hash
         || pair.escrow_hash(ctx, from, me) != parcel.escrow_share_hash
     {
-        return Err(Fault::node(from, "dealt other shares than it published the hashes of"));
+        return Ok(Err("the shares are others than those whose hashes were published"));
     }
-    Ok(pair)
+    Ok(Ok(pair))
 }

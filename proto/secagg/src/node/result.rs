@@ -6,6 +6,7 @@ use super::{Attempt, NodeOutput, State, Step};
 use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::ids::NodeSet;
+use crate::lanes::Lanes;
 use crate::messages::{ResultAck, ResultQc, RoundResult, SignedMessage as _, SumChunk};
 use crate::vector::{Assembler, VectorKind};
 
@@ -13,17 +14,17 @@ use crate::vector::{Assembler, VectorKind};
 pub(super) struct Revealed {
     survivors: NodeSet,
     manifest: Digest,
-    sum: Assembler,
+    sum: Assembler<Lanes>,
 }
 
 impl Revealed {
     pub(super) fn new(attempt: &Attempt, survivors: NodeSet, manifest: Digest) -> Self {
-        let sum = Assembler::new(VectorKind::Sum, attempt.ctx, attempt.vector_len);
+        let sum = Assembler::unpacking(VectorKind::Sum, attempt.ctx, attempt.shape);
         Self { survivors, manifest, sum }
     }
 
     pub(super) fn on_chunk(mut self, chunk: &SumChunk) -> Step {
-        self.sum.accept(chunk.index, &chunk.lanes).map_err(Fault::aggregator)?;
+        self.sum.accept(chunk.index, &*chunk.data).map_err(Fault::aggregator)?;
         Ok((State::Revealed(self), Vec::new()))
     }
 
@@ -71,7 +72,7 @@ impl Opened {
             survivors: survivors.clone(),
             signature: [0; 64],
         }
-        .signed_by(&attempt.identity);
+        .signed_by(&attempt.seat.identity);
         let attested = Attested { survivors, manifest, sum_root, state_hash };
         let mut outputs = vec![Attempt::send(ack)];
         let Some(quorum) = early else { return Ok((State::Attested(attested), outputs)) };
@@ -91,7 +92,7 @@ pub(super) struct Attested {
 
 impl Attested {
     pub(super) fn on_quorum(self, attempt: &Attempt, quorum: ResultQc) -> Step {
-        quorum.verify(&attempt.roster)?;
+        quorum.verify(&attempt.seat.roster)?;
         if quorum.manifest_hash != self.manifest || quorum.survivors != self.survivors {
             return Err(Fault::aggregator("presented a result certificate of another manifest"));
         }

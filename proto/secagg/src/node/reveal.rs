@@ -14,7 +14,7 @@ use crate::ids::{NodeIndex, NodeSet};
 use crate::keys::same;
 use crate::messages::{
     RevealedEscrowShare, RevealedSelfShare, SignedMessage as _, SurvivorQc, UnmaskShares,
-    check_quorum,
+    named_signers, verify_quorum,
 };
 use crate::secret::AckKey;
 
@@ -36,14 +36,25 @@ impl Acknowledged {
         }
         let bad =
             |what: String| Fault::aggregator(format!("has no quorum on the manifest: {what}"));
-        let signers =
-            check_quorum(&attempt.roster, &self.survivors, &quorum.statement(), &quorum.signatures)
-                .map_err(bad)?;
-        self.check_tags(attempt, &signers, quorum)?;
+        let roster = &attempt.seat.roster;
+        let signers = named_signers(roster, &self.survivors, &quorum.signatures).map_err(bad)?;
+        // The tags first: they cost next to nothing, a signature much more.
+        let wrong = self.wrong_tags(attempt, &signers, quorum)?;
+        verify_quorum(roster, &wrong, &quorum.statement(), &quorum.signatures).map_err(|what| {
+            if wrong.is_empty() {
+                return bad(what);
+            }
+            // The aggregator cannot check tags: the signers may have made them so.
+            let what = format!(
+                "no quorum on the manifest without the wrong tags of nodes {wrong}: {what}"
+            );
+            Fault::disputed(wrong.iter().next(), what)
+        })?;
 
         let mut self_shares = Vec::with_capacity(self.survivors.len());
         let mut escrow_shares = Vec::new();
-        for node in self.granted.iter() {
+        let owners = attempt.owners_in(&self.granted);
+        for node in owners.iter() {
             let pair = self
                 .held
                 .get(&node)
@@ -56,42 +67,34 @@ impl Acknowledged {
         }
         let shares =
             UnmaskShares { context: attempt.ctx, self_shares, escrow_shares, signature: [0; 64] }
-                .signed_by(&attempt.identity);
+                .signed_by(&attempt.seat.identity);
         let next = Revealed::new(attempt, self.survivors, self.manifest);
         Ok((State::Revealed(next), vec![Attempt::send(shares)]))
     }
 
-    /// A signature counts only with its signer's tag for this node. Signers with
-    /// a wrong tag are left out; a quorum must remain without them.
-    fn check_tags(
+    /// A peer's signature counts only with its tag for this node: the peers whose tag
+    /// is wrong.
+    fn wrong_tags(
         &self,
         attempt: &Attempt,
         signers: &NodeSet,
         quorum: &SurvivorQc,
-    ) -> Result<(), Fault> {
-        let mut others = signers.clone();
-        others.remove(attempt.me);
-        if !quorum.tags.iter().map(|(node, _)| *node).eq(others.iter()) {
+    ) -> Result<NodeSet, Fault> {
+        let me = attempt.seat.me;
+        let peers = attempt.peers_in(signers);
+        if !quorum.tags.iter().map(|(node, _)| *node).eq(peers.iter()) {
             return Err(Fault::aggregator("passed on other tags than those of the signers"));
         }
-        let mut wrong = NodeSet::new(attempt.roster.size());
+        let mut wrong = NodeSet::new(attempt.seat.roster.size());
         for (node, tag) in &quorum.tags {
             let expected = match self.ack_keys.get(node) {
-                Some(key) => key.tag(*node, attempt.me, &self.manifest)?,
+                Some(key) => key.tag(*node, me, &self.manifest)?,
                 None => return Err(Fault::misuse(format!("no tag key towards node {node}"))),
             };
             if !same(&expected, tag) {
                 wrong.insert(*node);
             }
         }
-        let needed = usize::from(attempt.roster.thresholds.quorum);
-        if signers.len() - wrong.len() < needed {
-            return Err(Fault::aggregator(format!(
-                "has no quorum on the manifest: without the wrong tags of nodes {wrong}, {} of \
-                 {needed} signers are left",
-                signers.len() - wrong.len()
-            )));
-        }
-        Ok(())
+        Ok(wrong)
     }
 }

@@ -1,29 +1,35 @@
 //! R2 and R3 at a node: commit to the vector, check the grant (check 5), put the
-//! masks on, and give the masked vector out once the charge is durable.
+//! masks on, wait for the turn, and give the masked vector out once the charge is
+//! durable.
 
 use std::collections::BTreeMap;
-use std::mem;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::acknowledge::Uploaded;
-use super::{Attempt, NodeOutput, State, Step};
+use super::{Attempt, NodeOutput, State, Step, Upload};
 use crate::CHUNK_LANES;
 use crate::context::granted_hash;
 use crate::dealing::SharePair;
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, hash};
 use crate::fault::Fault;
 use crate::ids::{NodeIndex, NodeSet};
-use crate::mask::{self, Sign};
+use crate::lanes::{LaneBits, Lanes};
+use crate::mask::{self, Lane, MaskKey, Sign};
 use crate::messages::{
-    MaskedChunk, MaskedDone, Ready as ReadyMessage, SignedMessage as _, UploadGrant,
+    MaskedDone, Ready as ReadyMessage, SignedMessage as _, UploadGrant, UploadTurn,
 };
+use crate::packing::{self, Word};
 use crate::secret::{AckKey, EdgeKey, SelfSeed};
-use crate::vector::{VectorKind, vector_root};
+use crate::vector::{VectorKind, chunk_hash, root_of, vector_root_by};
 
-/// A node that holds everybody's shares and waits for its own vector.
+/// A node that holds its peers' shares and waits for its own vector.
 pub(super) struct AwaitingVector {
-    pub(super) committed: NodeSet,
+    /// Committed nodes without those whose shares this node refused.
+    pub(super) accepted: NodeSet,
+    /// Statement of the relay.
+    pub(super) relay: Digest,
     pub(super) self_seed: SelfSeed,
     pub(super) edges: BTreeMap<NodeIndex, EdgeKey>,
     pub(super) held: BTreeMap<NodeIndex, SharePair>,
@@ -34,26 +40,26 @@ impl AwaitingVector {
     pub(super) fn provide(
         self,
         attempt: &Attempt,
-        x: Zeroizing<Vec<u32>>,
+        x: Zeroizing<Lanes>,
         opening: &[u8; 32],
     ) -> Step {
-        if x.len() != attempt.vector_len {
+        let (shape, ctx) = (attempt.shape, &attempt.ctx);
+        if x.len() != shape.length || !x.fits(shape.bits) {
             return Err(Fault::misuse(format!(
-                "the vector has {} lanes, the round needs {}",
-                x.len(),
-                attempt.vector_len
+                "the vector is {:?}, the round needs {} lanes of {} bits",
+                *x,
+                shape.length,
+                shape.bits.bits()
             )));
         }
-        let mut commitment = Hasher::new("x");
-        commitment.part(&attempt.ctx.0);
-        commitment.part(opening);
-        commitment.lanes(&x);
+        let root = vector_root_by(VectorKind::Own, ctx, shape.bits, &x, attempt.seat.threads);
         let ready = ReadyMessage {
-            context: attempt.ctx,
-            vector_commitment: commitment.finish(),
+            context: *ctx,
+            vector_commitment: hash("x", &[&ctx.0, opening, &root.0]),
+            relay: self.relay,
             signature: [0; 64],
         }
-        .signed_by(&attempt.identity);
+        .signed_by(&attempt.seat.identity);
         Ok((State::Ready(Ready { before: self, x }), vec![Attempt::send(ready)]))
     }
 }
@@ -61,57 +67,85 @@ impl AwaitingVector {
 /// A node that has said it is ready.
 pub(super) struct Ready {
     before: AwaitingVector,
-    x: Zeroizing<Vec<u32>>,
+    x: Zeroizing<Lanes>,
 }
 
 impl Ready {
-    /// `y = x + PRG(self) + sum over v in P2 of +-PRG(mask_uv)  mod 2^32`, with
+    /// `y = x + PRG(self) + sum over peers v in P2 of +-PRG(mask_uv)  mod 2^b`, with
     /// plus towards higher indices. Edges and self seed are wiped here.
     pub(super) fn on_grant(self, attempt: &Attempt, grant: &UploadGrant) -> Step {
         attempt.check_signature(grant)?;
-        attempt.check_set("granted nodes", &grant.granted, &self.before.committed)?;
+        attempt.check_set("granted nodes", &grant.granted, &self.before.accepted)?;
         let Self { before, mut x } = self;
         let AwaitingVector { self_seed, edges, mut held, mut ack_keys, .. } = before;
-        mask::apply(&self_seed.mask_key(&attempt.ctx)?, Sign::Plus, &mut x);
-        for peer in grant.granted.iter().filter(|peer| *peer != attempt.me) {
-            let edge = edges.get(&peer).ok_or_else(|| {
-                Fault::misuse(format!("there is no edge key towards node {peer}"))
-            })?;
-            mask::apply(&edge.mask_key()?, sign_towards(attempt.me, peer), &mut x);
-        }
-        held.retain(|peer, _| grant.granted.contains(*peer));
-        ack_keys.retain(|peer, _| grant.granted.contains(*peer));
-        let masked = mem::take(&mut *x);
-        let root = vector_root(VectorKind::Masked, &attempt.ctx, &masked);
         let granted = grant.granted.clone();
-        let next = AwaitingCharge { granted, masked, root, held, ack_keys };
-        let outputs = vec![NodeOutput::ChargeNeeded { payload_hash: root }];
-        Ok((State::AwaitingCharge(next), outputs))
+        let me = attempt.seat.me;
+        let mut masks = vec![(self_seed.mask_key(&attempt.ctx)?, Sign::Plus)];
+        drop(self_seed);
+        for (peer, edge) in edges {
+            if granted.contains(peer) {
+                masks.push((edge.mask_key()?, sign_towards(me, peer)));
+            }
+        }
+        held.retain(|node, _| granted.contains(*node));
+        ack_keys.retain(|node, _| granted.contains(*node));
+        let packed = match &mut *x {
+            Lanes::Narrow(words) => mask_and_pack(attempt, &masks, words),
+            Lanes::Wide(words) => mask_and_pack(attempt, &masks, words),
+        };
+        drop(masks);
+        let (chunks, hashes): (Vec<Vec<u8>>, Vec<Digest>) = packed.into_iter().unzip();
+        let root = root_of(VectorKind::Masked, &attempt.ctx, attempt.shape, &hashes);
+        let chunks = Arc::new(chunks);
+        Ok((State::Masked(Masked { granted, chunks, root, held, ack_keys }), Vec::new()))
     }
 }
 
-/// A node whose masked vector is made and not yet paid for.
-pub(super) struct AwaitingCharge {
+/// Puts the masks on, and packs and hashes every chunk while it is in the cache.
+fn mask_and_pack<W: Lane + Word>(
+    attempt: &Attempt,
+    masks: &[(MaskKey, Sign)],
+    words: &mut [W],
+) -> Vec<(Vec<u8>, Digest)> {
+    let (bits, ctx): (LaneBits, &Digest) = (attempt.shape.bits, &attempt.ctx);
+    mask::apply_all_then(masks, words, CHUNK_LANES, attempt.seat.threads, |index, chunk| {
+        let packed = packing::pack(bits, chunk);
+        let hash = chunk_hash(VectorKind::Masked, ctx, index, &packed);
+        (packed, hash)
+    })
+}
+
+/// A node whose masked vector is made; it waits for its turn to upload.
+pub(super) struct Masked {
     granted: NodeSet,
-    masked: Vec<u32>,
+    chunks: Arc<Vec<Vec<u8>>>,
     root: Digest,
     held: BTreeMap<NodeIndex, SharePair>,
     ack_keys: BTreeMap<NodeIndex, AckKey>,
 }
 
-impl AwaitingCharge {
-    pub(super) fn release(self, attempt: &Attempt) -> Step {
-        let Self { granted, masked, root, held, ack_keys } = self;
-        let mut outputs = Vec::with_capacity(masked.len().div_ceil(CHUNK_LANES) + 1);
-        for (index, lanes) in (0u32..).zip(masked.chunks(CHUNK_LANES)) {
-            let chunk = MaskedChunk { context: attempt.ctx, index, lanes: lanes.to_vec() };
-            outputs.push(Attempt::send(chunk));
+impl Masked {
+    pub(super) fn on_turn(self, turn: &UploadTurn) -> Step {
+        if turn.first_chunk != 0 {
+            return Err(Fault::aggregator(format!(
+                "asked for chunk {} of a vector of which it has nothing",
+                turn.first_chunk
+            )));
         }
+        let payload_hash = self.root;
+        Ok((State::AwaitingCharge(self), vec![NodeOutput::ChargeNeeded { payload_hash }]))
+    }
+
+    /// The charge is durable: the vector may leave.
+    pub(super) fn release(self, attempt: &Attempt) -> Step {
+        let Self { granted, chunks, root, held, ack_keys } = self;
         let granted_hash = granted_hash(&attempt.ctx, &granted);
         let done = MaskedDone { context: attempt.ctx, granted_hash, root, signature: [0; 64] }
-            .signed_by(&attempt.identity);
-        outputs.push(Attempt::send(done));
-        Ok((State::Uploaded(Uploaded { granted, granted_hash, root, held, ack_keys }), outputs))
+            .signed_by(&attempt.seat.identity);
+        let upload = Upload::new(attempt.ctx, chunks, done, 0);
+        let outputs = vec![NodeOutput::Upload(upload.clone())];
+        let next = Uploaded { granted, granted_hash, root, upload, turns: 1, held, ack_keys };
+        Ok((State::Uploaded(next), outputs))
     }
 }
 

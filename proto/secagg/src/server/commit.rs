@@ -3,17 +3,53 @@
 //! vectors are ready.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::separate::separate;
 use super::shared::{Core, Next, Phase, Refusal, Shortfall};
 use super::upload::Uploading;
 use super::{ServerOutput, ServerPhase};
+use crate::digest::Digest;
+use crate::identity::Signature;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::messages::{
     AbortReason, NodeMessage, RoundCommit, ShareRelay, SignedMessage as _, UploadGrant,
     quorum_statement,
 };
+use crate::workers;
 
 pub(super) type Commits = BTreeMap<NodeIndex, RoundCommit>;
+
+/// What was relayed: everybody's commit, P1, QC1. A relay is made again from it where it
+/// is evidence; signatures are deterministic.
+pub(super) struct Relays {
+    commits: Commits,
+    committed: NodeSet,
+    quorum: Vec<(NodeIndex, Signature)>,
+}
+
+impl Relays {
+    /// The commit of a node.
+    pub(super) fn commit(&self, node: NodeIndex) -> Option<&RoundCommit> {
+        self.commits.get(&node)
+    }
+
+    /// The relay to a node.
+    pub(super) fn relay(&self, core: &Core, node: NodeIndex) -> ShareRelay {
+        let from = |dealer: NodeIndex| {
+            let entry = self.commits.get(&dealer)?.entry(node)?;
+            Some(entry.parcel.clone())
+        };
+        ShareRelay {
+            context: core.ctx,
+            committed: self.committed.clone(),
+            parcels: core.graph.peers(node).iter().filter_map(from).collect(),
+            quorum: self.quorum.clone(),
+            signature: [0; 64],
+        }
+        .signed_by(&core.seat.identity)
+    }
+}
 
 /// Waits for the commitments of the cohort.
 #[derive(Default)]
@@ -28,7 +64,7 @@ impl Phase for Committing {
 
     fn awaited(&self, core: &Core) -> NodeSet {
         NodeSet::of(
-            core.roster.size(),
+            core.seat.roster.size(),
             core.present.iter().filter(|node| !self.commits.contains_key(node)),
         )
     }
@@ -37,7 +73,7 @@ impl Phase for Committing {
         Shortfall::check(
             AbortReason::TooFewCommits,
             core.present.len(),
-            core.roster.thresholds.u_min,
+            core.seat.roster.thresholds.u_min,
         )
     }
 
@@ -51,23 +87,23 @@ impl Phase for Committing {
             return Err("sent something else than a commit".into());
         };
         core.signed(from, &commit)?;
-        let mut peers = core.cohort.clone();
-        peers.remove(from);
+        let peers = core.graph.peers(from).intersection(&core.cohort);
         if !commit.entries.iter().map(|entry| entry.parcel.to).eq(peers.iter()) {
             return Err("dealt shares to other nodes than the cohort".into());
         }
-        let Some(key) = core.roster.member(from) else {
+        let Some(key) = core.seat.roster.member(from) else {
             return Err("is not on the roster".into());
         };
         if key.verify(&quorum_statement(&core.ctx).0, &commit.quorum_signature).is_err() {
             return Err("signed another context".into());
         }
-        for entry in &commit.entries {
-            let parcel = &entry.parcel;
-            let statement = parcel.statement(&core.ctx);
-            if parcel.from != from || key.verify(&statement.0, &parcel.signature).is_err() {
-                return Err(format!("did not sign its shares for node {}", parcel.to));
-            }
+        if commit.entries.iter().any(|entry| entry.parcel.from != from) {
+            return Err("dealt shares in another node's name".into());
+        }
+        if commit.own_share_hashes.is_some() != core.graph.is_complete() {
+            return Err(
+                "kept shares of its own where the graph has none, or none where it has".into()
+            );
         }
         self.commits.insert(from, commit);
         Ok(())
@@ -75,89 +111,65 @@ impl Phase for Committing {
 
     fn close(mut self: Box<Self>, core: &mut Core, out: &mut Vec<ServerOutput>) -> Next {
         self.commits.retain(|node, _| core.present.contains(*node));
-        for (node, why) in contradictions(&self.commits) {
+        let (present, corrupt) = (core.present.clone(), core.seat.roster.thresholds.corrupt);
+        for (node, against) in separate(contradictions(&self.commits), &present, corrupt) {
             self.commits.remove(&node);
-            core.evict(node, why, out);
+            core.evict(node, format!("its edge tags contradict those of node {against}"), out);
         }
-        let committed = NodeSet::of(core.roster.size(), self.commits.keys().copied());
-        let need = core.roster.thresholds.u_min;
+        let size = core.seat.roster.size();
+        let committed = core.openable(NodeSet::of(size, self.commits.keys().copied()));
+        self.commits.retain(|node, _| committed.contains(*node));
+        let need = core.seat.roster.thresholds.u_min;
         if let Some(short) = Shortfall::check(AbortReason::TooFewCommits, committed.len(), need) {
             return Next::Abort(short);
         }
         core.leave_out(&core.cohort.difference(&committed), out);
-        let quorum: Vec<_> =
-            self.commits.iter().map(|(node, commit)| (*node, commit.quorum_signature)).collect();
-        for node in committed.iter() {
-            let to_node =
-                |commit: &RoundCommit| commit.entry(node).map(|entry| entry.parcel.clone());
-            let relay = ShareRelay {
-                context: core.ctx,
-                committed: committed.clone(),
-                parcels: self.commits.values().filter_map(to_node).collect(),
-                quorum: quorum.clone(),
-                signature: [0; 64],
-            }
-            .signed_by(&core.identity);
-            out.push(ServerOutput::Send(node, relay.into()));
+        let quorum: Vec<_> = self
+            .commits
+            .iter()
+            .map(|(node, commit)| (*node, commit.quorum_signature))
+            .take(usize::from(core.seat.roster.thresholds.quorum))
+            .collect();
+        let relays = Relays { commits: self.commits, committed: committed.clone(), quorum };
+        let relay_to = |node: NodeIndex| {
+            let relay = relays.relay(core, node);
+            (node, relay.statement(), ServerOutput::Send(node, relay.into()))
+        };
+        let made = workers::map(core.seat.threads, committed.iter().collect(), relay_to);
+        let mut statements = BTreeMap::new();
+        for (node, statement, send) in made {
+            statements.insert(node, statement);
+            out.push(send);
         }
-        let ready = NodeSet::new(core.roster.size());
-        Next::Go(Box::new(Training { commits: self.commits, committed, ready }))
+        let (ready, complaints) = (NodeSet::new(size), Vec::new());
+        let relays = Arc::new(relays);
+        Next::Go(Box::new(Training { relays, statements, committed, ready, complaints }))
     }
 }
 
-/// Both ends of an edge publish a tag of its key. Where the tags differ one of the
-/// two is wrong, and nobody else can tell which: the node in most contradictions
-/// is left out first, and if two are level both are. Left out here means named
-/// and evicted, before anything is uploaded.
-fn contradictions(commits: &Commits) -> Vec<(NodeIndex, String)> {
-    let mut open: Vec<(NodeIndex, NodeIndex)> = Vec::new();
+/// The pairs whose two ends publish different tags of their edge.
+fn contradictions(commits: &Commits) -> Vec<(NodeIndex, NodeIndex)> {
+    let mut open = Vec::new();
     for (one, commit) in commits {
-        for entry in &commit.entries {
+        for entry in commit.entries.iter().filter(|entry| entry.parcel.to > *one) {
             let other = entry.parcel.to;
-            if other <= *one {
-                continue;
-            }
             let back = commits.get(&other).and_then(|commit| commit.entry(*one));
             if back.is_some_and(|back| back.parcel.edge_tag != entry.parcel.edge_tag) {
                 open.push((*one, other));
             }
         }
     }
-    let mut found = Vec::new();
-    while let Some((first, second)) = open.first().copied() {
-        let mut counts: BTreeMap<NodeIndex, usize> = BTreeMap::new();
-        for (one, other) in &open {
-            *counts.entry(*one).or_default() += 1;
-            *counts.entry(*other).or_default() += 1;
-        }
-        let most = counts.values().copied().max().unwrap_or(0);
-        let level: Vec<NodeIndex> =
-            counts.iter().filter(|(_, count)| **count == most).map(|(node, _)| *node).collect();
-        let out = match level.as_slice() {
-            [worst] => vec![*worst],
-            _ => vec![first, second],
-        };
-        for node in &out {
-            let against: Vec<String> = open
-                .iter()
-                .filter(|(one, other)| one == node || other == node)
-                .map(|(one, other)| if one == node { other } else { one }.to_string())
-                .collect();
-            found.push((
-                *node,
-                format!("its edge tags contradict those of node {}", against.join(", ")),
-            ));
-        }
-        open.retain(|(one, other)| !out.contains(one) && !out.contains(other));
-    }
-    found
+    open
 }
 
 /// Waits until the vectors are there.
 pub(super) struct Training {
-    commits: Commits,
+    relays: Arc<Relays>,
+    /// What each node's relay says.
+    statements: BTreeMap<NodeIndex, Digest>,
     committed: NodeSet,
     ready: NodeSet,
+    complaints: Vec<(NodeIndex, NodeIndex)>,
 }
 
 impl Phase for Training {
@@ -171,7 +183,7 @@ impl Phase for Training {
 
     fn hopeless(&self, core: &Core) -> Option<Shortfall> {
         let have = self.committed.intersection(&core.present).len();
-        Shortfall::check(AbortReason::TooFewReady, have, core.roster.thresholds.u_min)
+        Shortfall::check(AbortReason::TooFewReady, have, core.seat.roster.thresholds.u_min)
     }
 
     fn accept(
@@ -180,24 +192,52 @@ impl Phase for Training {
         from: NodeIndex,
         message: NodeMessage,
     ) -> Result<(), Refusal> {
-        let NodeMessage::Ready(ready) = message else {
-            return Err("sent something else than a ready".into());
-        };
-        core.signed(from, &ready)?;
-        self.ready.insert(from);
+        match message {
+            NodeMessage::Ready(ready) => {
+                core.signed(from, &ready)?;
+                if self.statements.get(&from) != Some(&ready.relay) {
+                    return Err("works with another relay than the one it was sent".into());
+                }
+                self.ready.insert(from);
+            }
+            NodeMessage::Complaint(complaint) => {
+                core.signed(from, &complaint)?;
+                let peers = core.graph.peers(from).intersection(&self.committed);
+                if complaint.against.is_empty() || !complaint.against.is_subset(&peers) {
+                    return Err("complained about nodes that dealt it no shares".into());
+                }
+                self.complaints.extend(complaint.against.iter().map(|dealer| (from, dealer)));
+            }
+            _ => return Err("sent something else than a ready".into()),
+        }
         Ok(())
     }
 
+    /// One word against another: the pair must not meet in a grant. Who has stopped over
+    /// bad shares still counts as a voice.
+    fn verdicts(&self, core: &Core) -> Vec<(NodeIndex, String)> {
+        let corrupt = core.seat.roster.thresholds.corrupt;
+        separate(self.complaints.clone(), &core.present, corrupt)
+            .into_iter()
+            .map(|(node, against)| {
+                (node, format!("shares between it and node {against} were refused by one of them"))
+            })
+            .collect()
+    }
+
     fn close(self: Box<Self>, core: &mut Core, out: &mut Vec<ServerOutput>) -> Next {
-        let granted = self.ready.intersection(&core.present);
-        let need = core.roster.thresholds.u_min;
+        for (node, why) in self.verdicts(core) {
+            core.evict(node, why, out);
+        }
+        let granted = core.openable(self.ready.intersection(&core.present));
+        let need = core.seat.roster.thresholds.u_min;
         if let Some(short) = Shortfall::check(AbortReason::TooFewReady, granted.len(), need) {
             return Next::Abort(short);
         }
         core.leave_out(&core.cohort.difference(&granted), out);
         let grant = UploadGrant { context: core.ctx, granted: granted.clone(), signature: [0; 64] }
-            .signed_by(&core.identity);
+            .signed_by(&core.seat.identity);
         core.send_all(&granted, &grant.into(), out);
-        Next::Go(Box::new(Uploading::new(core, self.commits, granted)))
+        Next::Go(Box::new(Uploading::new(core, self.relays, granted)))
     }
 }

@@ -10,6 +10,8 @@ mod commit;
 mod epoch;
 mod output;
 mod result;
+mod seat;
+mod separate;
 mod shared;
 mod survivors;
 mod unmask;
@@ -21,15 +23,16 @@ use std::sync::Arc;
 
 pub use epoch::ServerEpoch;
 pub use output::{ServerOutput, ServerPhase};
+pub use seat::{DEFAULT_UPLOADS, EpochFacts, ServerSeat};
 
 use crate::context::{RoundView, context};
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::identity::Identity;
+use crate::graph::Graph;
 use crate::ids::{NodeIndex, NodeSet};
-use crate::messages::{AbortReason, Kind, NodeMessage, RoundStart, SignedMessage};
-use crate::roster::Roster;
-use shared::{Core, Next, Phase, Shortfall};
+use crate::messages::{AbortReason, Kind, NodeMessage, RoundStart, SignedMessage, UploadTurn};
+use shared::{Core, Next, Phase, Refusal, Shortfall};
 
 /// The aggregator's machine for one attempt of one round.
 pub struct ServerRound {
@@ -38,54 +41,57 @@ pub struct ServerRound {
 }
 
 impl ServerRound {
-    /// Opens an attempt: invites the cohort.
-    ///
-    /// `transcript` is that of the epoch ([`ServerEpoch::transcript`]); the cohort
-    /// must lie within the epoch's members.
+    /// Opens an attempt: invites the cohort, which must lie within the epoch's members.
     ///
     /// # Errors
-    /// [`Fault::Misuse`] if the identity is not the aggregator's, the cohort is
-    /// smaller than `u_min` or of another roster, or the vector has no lanes.
+    /// [`Fault::Misuse`] if the cohort is smaller than `u_min` or of another roster,
+    /// or the vector has no lanes.
     pub fn open(
-        roster: Arc<Roster>,
-        identity: Arc<Identity>,
-        epoch: u32,
-        transcript: Digest,
+        seat: &ServerSeat,
+        epoch: &EpochFacts,
         view: RoundView,
         cohort: NodeSet,
     ) -> Result<(Self, Vec<ServerOutput>), Fault> {
-        check_identity(&roster, &identity)?;
+        let roster = &seat.roster;
         let least = usize::from(roster.thresholds.u_min);
-        if cohort.roster_size() != roster.size() || cohort.len() < least {
+        if !cohort.is_subset(&epoch.members) || cohort.len() < least {
             return Err(Fault::misuse(format!(
-                "a cohort of {} nodes; at least u_min = {least} of the roster are needed",
+                "a cohort of {} nodes; at least u_min = {least} members of the epoch are needed",
                 cohort.len()
             )));
+        }
+        let graph = Arc::new(Graph::of(&roster.thresholds, &epoch.coin));
+        if graph.openable(cohort.clone(), roster.thresholds.shamir_t) != cohort {
+            return Err(Fault::misuse(
+                "a cohort in which a node has too few holders of its shares; see EpochFacts::openable",
+            ));
         }
         if view.vector_len == 0 {
             return Err(Fault::misuse("a vector of no lanes"));
         }
-        let ctx = context(&roster, &transcript, &view, &cohort);
-        let vector_len = view.vector_len as usize;
-        let start =
-            RoundStart { context: ctx, epoch, view, cohort: cohort.clone(), signature: [0; 64] }
-                .signed_by(&identity);
+        let ctx = context(roster, &epoch.transcript, &view, &cohort);
+        let shape = view.shape();
+        let start = RoundStart {
+            context: ctx,
+            epoch: epoch.epoch,
+            view,
+            cohort: cohort.clone(),
+            signature: [0; 64],
+        }
+        .signed_by(&seat.identity);
         let core = Core {
             evicted: NodeSet::new(roster.size()),
             present: cohort.clone(),
             seen: BTreeMap::new(),
             survivors: None,
             state_hash: None,
-            cohort,
-            roster,
-            identity,
+            graph,
+            cohort: cohort.clone(),
+            seat: seat.clone(),
             ctx,
-            vector_len,
+            shape,
         };
-        let mut out = Vec::new();
-        for node in core.cohort.iter() {
-            out.push(ServerOutput::Send(node, start.clone().into()));
-        }
+        let out = vec![ServerOutput::SendAll(cohort, start.into())];
         let stage = Stage::Running(Box::new(commit::Committing::default()));
         Ok((Self { core, stage }, out))
     }
@@ -113,15 +119,19 @@ impl ServerRound {
             return Ok(out);
         };
         if message.kind() != Kind::MaskedChunk {
-            let found = message.fingerprint();
-            match self.core.seen.insert((from, message.kind()), found) {
-                Some(known) if known == found => return Ok(out),
-                Some(_) => {
+            let found = message.encode();
+            match self.core.seen.get(&(from, message.kind())) {
+                Some(known) if *known == found => return Ok(out),
+                Some(known) => {
+                    let evidence = Evidence::Equivocation { first: known.clone(), second: found };
                     let why = format!("sent two different {} messages", message.kind());
-                    self.evict(from, why, &mut out);
+                    let evidence = message.signed_statement().map(|_| evidence);
+                    self.evict(from, Refusal { why, evidence }, &mut out);
                     return Ok(out);
                 }
-                None => {}
+                None => {
+                    self.core.seen.insert((from, message.kind()), found);
+                }
             }
         }
         if due < stage.phase() {
@@ -151,6 +161,25 @@ impl ServerRound {
             self.settle(&mut out);
         }
         out
+    }
+
+    /// An upload holds up the rest: one more node may upload beside it. What has
+    /// arrived is kept, so that a slow link costs memory and never the work.
+    pub fn widen_uploads(&mut self) -> Vec<ServerOutput> {
+        let mut out = Vec::new();
+        if let Stage::Running(stage) = &mut self.stage {
+            stage.widen();
+        }
+        self.settle(&mut out);
+        out
+    }
+
+    /// A node is there again in the middle of its upload: tells it where to go on.
+    pub fn resume_upload(&mut self, node: NodeIndex) -> Vec<ServerOutput> {
+        let Stage::Running(stage) = &self.stage else { return Vec::new() };
+        let next = stage.next_chunk(node).filter(|_| self.core.present.contains(node));
+        let turn = |first_chunk| UploadTurn { context: self.core.ctx, first_chunk };
+        next.map(|next| ServerOutput::Send(node, turn(next).into())).into_iter().collect()
     }
 
     /// The running phase is out of time: go on with who answered, or abort.
@@ -194,7 +223,26 @@ impl ServerRound {
     pub fn waiting_for(&self) -> NodeSet {
         match &self.stage {
             Stage::Running(stage) => stage.awaited(&self.core),
-            _ => NodeSet::new(self.core.roster.size()),
+            _ => NodeSet::new(self.core.seat.roster.size()),
+        }
+    }
+
+    /// Whom the running phase really waits for: while uploading only the nodes whose turn
+    /// it is, for the others wait themselves.
+    #[must_use]
+    pub fn holding_up(&self) -> NodeSet {
+        match &self.stage {
+            Stage::Running(stage) => stage.holding_up(&self.core),
+            _ => NodeSet::new(self.core.seat.roster.size()),
+        }
+    }
+
+    /// Number of the chunk that is due next from a node whose turn it is to upload.
+    #[must_use]
+    pub fn upload_progress(&self, node: NodeIndex) -> Option<u32> {
+        match &self.stage {
+            Stage::Running(stage) => stage.next_chunk(node),
+            _ => None,
         }
     }
 
@@ -210,8 +258,8 @@ impl ServerRound {
         self.core.survivors.as_ref()
     }
 
-    fn evict(&mut self, node: NodeIndex, why: String, out: &mut Vec<ServerOutput>) {
-        self.core.evict(node, why, out);
+    fn evict(&mut self, node: NodeIndex, refusal: impl Into<Refusal>, out: &mut Vec<ServerOutput>) {
+        self.core.evict(node, refusal, out);
         if let Stage::Running(stage) = &mut self.stage {
             stage.forget(node);
         }
@@ -221,10 +269,14 @@ impl ServerRound {
     /// Goes on as far as the answers allow.
     fn settle(&mut self, out: &mut Vec<ServerOutput>) {
         loop {
-            let Stage::Running(stage) = &self.stage else { return };
+            let Stage::Running(stage) = &mut self.stage else { return };
             if let Some(shortfall) = stage.hopeless(&self.core) {
+                for (node, why) in stage.verdicts(&self.core) {
+                    self.core.evict(node, why, out);
+                }
                 return self.abort(shortfall, out);
             }
+            stage.pump(&self.core, out);
             if !stage.awaited(&self.core).is_empty() || !stage.may_close(&self.core) {
                 return;
             }
@@ -267,18 +319,11 @@ enum Stage {
     Aborted,
 }
 
-fn check_identity(roster: &Roster, identity: &Identity) -> Result<(), Fault> {
-    if roster.aggregator == identity.verifying_key() {
-        return Ok(());
-    }
-    Err(Fault::misuse("the identity in use is not the roster's aggregator"))
-}
-
 /// The phase in which a message is due; `None` for those of the epoch set-up.
 fn phase_of(kind: Kind) -> Option<ServerPhase> {
     match kind {
         Kind::RoundCommit => Some(ServerPhase::Committing),
-        Kind::Ready => Some(ServerPhase::Training),
+        Kind::Complaint | Kind::Ready => Some(ServerPhase::Training),
         Kind::MaskedChunk | Kind::MaskedDone => Some(ServerPhase::Uploading),
         Kind::SurvivorAck => Some(ServerPhase::Acknowledging),
         Kind::UnmaskShares => Some(ServerPhase::Unmasking),

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::ids::{NodeIndex, NodeSet};
+use crate::lanes::Lanes;
 use crate::messages::{Abort, ResultQc, ServerMessage};
 #[cfg(doc)]
 use crate::server::ServerRound;
@@ -13,11 +15,13 @@ use crate::server::ServerRound;
 pub enum ServerOutput {
     /// Store this, then send it to the node.
     Send(NodeIndex, ServerMessage),
+    /// The same to several nodes: its bytes need be made once only.
+    SendAll(NodeSet, ServerMessage),
     /// The sum over the survivors. Compute the state that follows from it and
     /// call [`ServerRound::provide_state`].
     Opened {
-        /// Sum of the survivors' vectors, modulo 2^32 per lane.
-        sum: Vec<u32>,
+        /// Sum of the survivors' vectors, modulo 2 to the lane width.
+        sum: Lanes,
         /// U, the nodes in the sum.
         survivors: NodeSet,
         /// Root of the sum.
@@ -34,6 +38,8 @@ pub enum ServerOutput {
         node: NodeIndex,
         /// What it did.
         why: String,
+        /// Proof of it for others, where there can be any.
+        evidence: Option<Evidence>,
     },
 }
 

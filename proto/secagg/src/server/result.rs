@@ -29,13 +29,13 @@ impl Phase for Certifying {
     }
 
     fn awaited(&self, core: &Core) -> NodeSet {
-        let acked = NodeSet::of(core.roster.size(), self.acks.keys().copied());
+        let acked = NodeSet::of(core.seat.roster.size(), self.acks.keys().copied());
         self.survivors.intersection(&core.present).difference(&acked)
     }
 
     fn hopeless(&self, core: &Core) -> Option<Shortfall> {
         let have = self.acks.len() + self.awaited(core).len();
-        Shortfall::check(AbortReason::TooFewAttestations, have, core.roster.thresholds.quorum)
+        Shortfall::check(AbortReason::TooFewAttestations, have, core.seat.roster.thresholds.quorum)
     }
 
     /// The aggregator's own state must be there to compare with.
@@ -81,7 +81,7 @@ impl Phase for Certifying {
                 out,
             );
         }
-        let need = core.roster.thresholds.quorum;
+        let need = core.seat.roster.thresholds.quorum;
         if let Some(short) =
             Shortfall::check(AbortReason::TooFewAttestations, self.acks.len(), need)
         {
@@ -93,7 +93,12 @@ impl Phase for Certifying {
             sum_root: self.sum_root,
             state_hash,
             survivors: self.survivors.clone(),
-            signatures: self.acks.iter().map(|(node, ack)| (*node, ack.signature)).collect(),
+            signatures: self
+                .acks
+                .iter()
+                .map(|(node, ack)| (*node, ack.signature))
+                .take(usize::from(need))
+                .collect(),
         };
         core.send_all(&self.survivors, &quorum.clone().into(), out);
         out.push(ServerOutput::Certified(quorum));

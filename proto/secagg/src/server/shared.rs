@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::seat::ServerSeat;
 use super::{ServerOutput, ServerPhase};
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::fault::Fault;
-use crate::identity::Identity;
+use crate::graph::Graph;
 use crate::ids::{NodeIndex, NodeSet, Party};
 use crate::messages::{Abort, AbortReason, Kind, NodeMessage, ServerMessage, SignedMessage};
-use crate::roster::Roster;
+use crate::vector::Shape;
 
 /// What a phase does with answers, and what it makes of them when it closes.
 pub(super) trait Phase {
@@ -34,6 +36,28 @@ pub(super) trait Phase {
     /// Frees what is kept only for a node that is gone.
     fn forget(&mut self, _: NodeIndex) {}
 
+    /// Says what is due without waiting for the end of the phase.
+    fn pump(&mut self, _: &Core, _: &mut Vec<ServerOutput>) {}
+
+    /// Lets one more node upload than before, because one that does holds up the rest.
+    fn widen(&mut self) {}
+
+    /// Where a node's upload is to go on, if it is uploading.
+    fn next_chunk(&self, _: NodeIndex) -> Option<u32> {
+        None
+    }
+
+    /// Whom the answers so far show to be wrong, or to be one of two who contradict each
+    /// other. Asked when the attempt ends in this phase.
+    fn verdicts(&self, _: &Core) -> Vec<(NodeIndex, String)> {
+        Vec::new()
+    }
+
+    /// Whom the phase really waits for: while uploading, those who have a turn.
+    fn holding_up(&self, core: &Core) -> NodeSet {
+        self.awaited(core)
+    }
+
     /// Makes the next phase of the answers there are.
     fn close(self: Box<Self>, core: &mut Core, out: &mut Vec<ServerOutput>) -> Next;
 }
@@ -45,8 +69,24 @@ pub(super) enum Next {
     Abort(Shortfall),
 }
 
-/// What is wrong with an answer, to be said of its sender.
-pub(super) type Refusal = String;
+/// What is wrong with an answer, to be said of its sender, and proof of it if there
+/// is any.
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) evidence: Option<Evidence>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why, evidence: None }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
 
 /// Why an attempt cannot go on.
 pub(super) struct Shortfall {
@@ -69,14 +109,15 @@ impl Shortfall {
 
 /// What all phases share.
 pub(super) struct Core {
-    pub(super) roster: Arc<Roster>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) seat: ServerSeat,
+    pub(super) graph: Arc<Graph>,
     pub(super) ctx: Digest,
     pub(super) cohort: NodeSet,
-    pub(super) vector_len: usize,
+    pub(super) shape: Shape,
     pub(super) present: NodeSet,
     pub(super) evicted: NodeSet,
-    pub(super) seen: BTreeMap<(NodeIndex, Kind), Digest>,
+    /// What was taken, in its bytes: two different messages are evidence.
+    pub(super) seen: BTreeMap<(NodeIndex, Kind), Vec<u8>>,
     pub(super) survivors: Option<NodeSet>,
     pub(super) state_hash: Option<Digest>,
 }
@@ -85,7 +126,7 @@ impl Core {
     /// Refuses strangers, absentees and messages of other contexts.
     pub(super) fn admit(&self, from: NodeIndex, message: &NodeMessage) -> Result<(), Fault> {
         let stale = |what: String| Err(Fault::Stale { who: Party::Node(from), what });
-        if self.roster.member(from).is_none() {
+        if self.seat.roster.member(from).is_none() {
             return Err(Fault::misuse(format!("node {from} is not on the roster")));
         }
         if !self.cohort.contains(from) {
@@ -109,9 +150,9 @@ impl Core {
         from: NodeIndex,
         message: &M,
     ) -> Result<(), Refusal> {
-        match self.roster.member(from) {
+        match self.seat.roster.member(from) {
             Some(key) if message.is_signed_by(key) => Ok(()),
-            _ => Err(format!("sent a {} with a bad signature", M::SIGNED_KIND)),
+            _ => Err(format!("sent a {} with a bad signature", M::SIGNED_KIND).into()),
         }
     }
 
@@ -121,8 +162,9 @@ impl Core {
         message: &ServerMessage,
         out: &mut Vec<ServerOutput>,
     ) {
-        for node in nodes.intersection(&self.present).iter() {
-            out.push(ServerOutput::Send(node, message.clone()));
+        let nodes = nodes.intersection(&self.present);
+        if !nodes.is_empty() {
+            out.push(ServerOutput::SendAll(nodes, message.clone()));
         }
     }
 
@@ -137,7 +179,20 @@ impl Core {
         self.present = self.present.difference(&late);
     }
 
-    pub(super) fn evict(&mut self, node: NodeIndex, why: String, out: &mut Vec<ServerOutput>) {
+    /// The largest part of a set in which everybody has enough holders of its shares.
+    pub(super) fn openable(&self, set: NodeSet) -> NodeSet {
+        self.graph.openable(set, self.seat.roster.thresholds.shamir_t)
+    }
+
+    pub(super) fn evict(
+        &mut self,
+        node: NodeIndex,
+        refusal: impl Into<Refusal>,
+        out: &mut Vec<ServerOutput>,
+    ) {
+        let Refusal { why, evidence } = refusal.into();
+        // What does not convince a third party is no evidence.
+        let evidence = evidence.filter(|found| found.verify(&self.seat.roster).is_ok());
         let mut shortfall = Shortfall::of(AbortReason::Evicted);
         shortfall.blamed.push(node);
         let abort = self.signed_abort(&shortfall);
@@ -145,7 +200,7 @@ impl Core {
             out.push(ServerOutput::Send(node, abort.into()));
         }
         if self.evicted.insert(node) {
-            out.push(ServerOutput::Evicted { node, why });
+            out.push(ServerOutput::Evicted { node, why, evidence });
         }
     }
 
@@ -161,9 +216,9 @@ impl Core {
             reason: shortfall.reason,
             have: u16::try_from(shortfall.have).unwrap_or(u16::MAX),
             need: shortfall.need,
-            blamed: NodeSet::of(self.roster.size(), shortfall.blamed.iter().copied()),
+            blamed: NodeSet::of(self.seat.roster.size(), shortfall.blamed.iter().copied()),
             signature: [0; 64],
         }
-        .signed_by(&self.identity)
+        .signed_by(&self.seat.identity)
     }
 }

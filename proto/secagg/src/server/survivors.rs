@@ -2,23 +2,25 @@
 //! quorum of signatures on it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::commit::Commits;
+use super::commit::Relays;
 use super::shared::{Core, Next, Phase, Refusal, Shortfall};
 use super::unmask::Unmasking;
 use super::{ServerOutput, ServerPhase};
 use crate::digest::Digest;
 use crate::ids::{NodeIndex, NodeSet};
+use crate::lanes::Lanes;
 use crate::messages::{
     AbortReason, NodeMessage, SignedMessage as _, SurvivorAck, SurvivorManifest, SurvivorQc,
 };
 
 /// The sum of the survivors' masked vectors and what is needed to open it.
 pub(super) struct MaskedSum {
-    pub(super) commits: Commits,
+    pub(super) relays: Arc<Relays>,
     pub(super) granted: NodeSet,
     pub(super) survivors: NodeSet,
-    pub(super) sum: Vec<u32>,
+    pub(super) sum: Lanes,
 }
 
 /// Waits for the signatures on the manifest.
@@ -43,7 +45,7 @@ impl Acknowledging {
             roots,
             signature: [0; 64],
         }
-        .signed_by(&core.identity);
+        .signed_by(&core.seat.identity);
         let digest = manifest.digest();
         core.send_all(&masked.survivors, &manifest.into(), out);
         Self { masked, manifest: digest, acks: BTreeMap::new() }
@@ -56,13 +58,13 @@ impl Phase for Acknowledging {
     }
 
     fn awaited(&self, core: &Core) -> NodeSet {
-        let acked = NodeSet::of(core.roster.size(), self.acks.keys().copied());
+        let acked = NodeSet::of(core.seat.roster.size(), self.acks.keys().copied());
         self.masked.survivors.intersection(&core.present).difference(&acked)
     }
 
     fn hopeless(&self, core: &Core) -> Option<Shortfall> {
         let have = self.acks.len() + self.awaited(core).len();
-        Shortfall::check(AbortReason::TooFewAcks, have, core.roster.thresholds.quorum)
+        Shortfall::check(AbortReason::TooFewAcks, have, core.seat.roster.thresholds.quorum)
     }
 
     fn accept(
@@ -78,8 +80,7 @@ impl Phase for Acknowledging {
             return Err("acknowledged another manifest".into());
         }
         core.signed(from, &ack)?;
-        let mut peers = self.masked.survivors.clone();
-        peers.remove(from);
+        let peers = core.graph.peers(from).intersection(&self.masked.survivors);
         if !ack.tags.iter().map(|(node, _)| *node).eq(peers.iter()) {
             return Err("tagged its acknowledgement for other nodes than the survivors".into());
         }
@@ -88,7 +89,7 @@ impl Phase for Acknowledging {
     }
 
     fn close(self: Box<Self>, core: &mut Core, out: &mut Vec<ServerOutput>) -> Next {
-        let need = core.roster.thresholds.quorum;
+        let need = core.seat.roster.thresholds.quorum;
         if let Some(short) = Shortfall::check(AbortReason::TooFewAcks, self.acks.len(), need) {
             return Next::Abort(short);
         }

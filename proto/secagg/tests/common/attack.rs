@@ -1,15 +1,17 @@
 //! The malicious aggregator's tool box: change one kind of message on its way to
-//! one victim, sign it again, and see who is blamed. The cluster has five nodes
-//! of which one may be corrupt, so tau = shamir_t = u_min = 4.
+//! one victim, sign it again, and see who is blamed. The small cluster has five nodes
+//! of which one may be corrupt, so tau = shamir_t = u_min = 4; the roomy one has six
+//! and the same thresholds, so that a pair may go and a quorum is left.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use tributary_secagg::messages::{
-    Kind, ShareRelay, SignedMessage as _, SurvivorManifest, SurvivorQc,
+    Kind, ShareRelay, SignedMessage as _, SurvivorManifest, SurvivorQc, UploadGrant,
 };
 use tributary_secagg::{
-    Identity, NodeIndex, NodeMessage, NodeOutput, NodeSet, Party, RoundStart, ServerMessage,
+    Fault, Identity, NodeIndex, NodeMessage, NodeOutput, NodeSet, Party, RoundStart, ServerMessage,
+    Upload,
 };
 
 use super::{Cluster, Outcome, Script, run};
@@ -18,6 +20,13 @@ pub const VICTIM: NodeIndex = NodeIndex(0);
 
 pub fn cluster() -> Cluster {
     let cluster = Cluster::new(5, 0.2, 0.2, 4);
+    let t = cluster.roster.thresholds;
+    assert_eq!((t.corrupt, t.quorum, t.shamir_t, t.u_min), (1, 4, 4, 4));
+    cluster
+}
+
+pub fn roomy() -> Cluster {
+    let cluster = Cluster::new(6, 0.1, 0.34, 4);
     let t = cluster.roster.thresholds;
     assert_eq!((t.corrupt, t.quorum, t.shamir_t, t.u_min), (1, 4, 4, 4));
     cluster
@@ -39,9 +48,17 @@ pub fn attack(
 pub fn attack_with(
     dies_before: BTreeMap<NodeIndex, Kind>,
     kind: Kind,
+    change: impl FnMut(&Identity, ServerMessage) -> Vec<ServerMessage>,
+) -> Outcome {
+    attack_in(&mut cluster(), dies_before, kind, change)
+}
+
+pub fn attack_in(
+    cluster: &mut Cluster,
+    dies_before: BTreeMap<NodeIndex, Kind>,
+    kind: Kind,
     mut change: impl FnMut(&Identity, ServerMessage) -> Vec<ServerMessage>,
 ) -> Outcome {
-    let mut cluster = cluster();
     let aggregator = cluster.aggregator.clone();
     let vectors = cluster.vectors(6);
     let view = cluster.view(3, 1, 6);
@@ -52,12 +69,8 @@ pub fn attack_with(
             vec![message]
         }
     });
-    run(
-        &mut cluster,
-        &view,
-        &vectors,
-        Script { dies_before, server: Some(server), ..Script::default() },
-    )
+    let script = Script { dies_before, server: Some(server), ..Script::default() };
+    run(cluster, &view, &vectors, script)
 }
 
 /// The attack is blamed on the aggregator with these words, and the victim gives
@@ -67,6 +80,32 @@ pub fn refused(outcome: &Outcome, words: &str) {
     let fault = outcome.faults.get(&VICTIM).unwrap_or_else(|| panic!("accepted: {outcome:?}"));
     assert_eq!(fault.blamed(), Some(Party::Aggregator), "{fault}");
     assert!(fault.to_string().contains(words), "{fault}");
+    assert!(!outcome.node_certified.contains(&VICTIM));
+}
+
+/// A call was refused, and this party blamed with these words.
+#[track_caller]
+pub fn blames<T>(result: Result<T, Fault>, who: Party, words: &str) {
+    let fault = result.err().unwrap_or_else(|| panic!("accepted; expected: {words}"));
+    assert_eq!(fault.blamed(), Some(who), "{fault}");
+    assert!(fault.to_string().contains(words), "{fault}");
+}
+
+/// A call was refused as one word against another: this node's or the aggregator's doing.
+#[track_caller]
+pub fn disputes<T>(result: Result<T, Fault>, node: u16, words: &str) {
+    let fault = result.err().unwrap_or_else(|| panic!("accepted; expected: {words}"));
+    assert!(matches!(fault, Fault::Disputed { .. }), "{fault}");
+    assert_eq!(fault.suspects(), [Party::Node(NodeIndex(node)), Party::Aggregator], "{fault}");
+    assert!(fault.to_string().contains(words), "{fault}");
+}
+
+/// The victim goes no further, and cannot tell whether this node or the aggregator is to
+/// blame.
+#[track_caller]
+pub fn disputed(outcome: &Outcome, node: u16, words: &str) {
+    let fault = outcome.faults.get(&VICTIM).unwrap_or_else(|| panic!("accepted: {outcome:?}"));
+    disputes::<()>(Err(fault.clone()), node, words);
     assert!(!outcome.node_certified.contains(&VICTIM));
 }
 
@@ -97,10 +136,22 @@ pub fn with_start(change: impl Fn(&mut RoundStart)) -> Outcome {
 
 /// Changes the victim's relay and signs it again.
 pub fn with_relay(change: impl Fn(&mut ShareRelay)) -> Outcome {
-    attack(Kind::ShareRelay, |aggregator, message| {
+    with_relay_in(&mut cluster(), change)
+}
+
+pub fn with_relay_in(cluster: &mut Cluster, change: impl Fn(&mut ShareRelay)) -> Outcome {
+    attack_in(cluster, BTreeMap::new(), Kind::ShareRelay, |aggregator, message| {
         let ServerMessage::ShareRelay(mut relay) = message else { unreachable!() };
         change(&mut relay);
         vec![relay.signed_by(aggregator).into()]
+    })
+}
+
+/// Grants the victim another set.
+pub fn with_grant(granted: &[u16]) -> Outcome {
+    attack(Kind::UploadGrant, |aggregator, message| {
+        let ServerMessage::UploadGrant(grant) = message else { unreachable!() };
+        vec![UploadGrant { granted: nodes(granted), ..grant }.signed_by(aggregator).into()]
     })
 }
 
@@ -117,7 +168,9 @@ pub fn with_quorum(change: impl Fn(&mut SurvivorQc)) -> Outcome {
 pub fn stopped_at(cluster: &mut Cluster, kind: Kind) -> (Outcome, ServerMessage) {
     let withheld = RefCell::new(None);
     let hook = |node: NodeIndex, message: ServerMessage| {
-        if message.kind() == Kind::Abort {
+        // Whose grant is withheld is given no turn either.
+        let turn = kind == Kind::UploadGrant && message.kind() == Kind::UploadTurn;
+        if turn || message.kind() == Kind::Abort {
             return Vec::new();
         }
         if message.kind() != kind {
@@ -141,4 +194,70 @@ pub fn only_send(outputs: Vec<NodeOutput>) -> NodeMessage {
         panic!("expected one message")
     };
     message
+}
+
+pub fn only_upload(outputs: Vec<NodeOutput>) -> Upload {
+    let [NodeOutput::Upload(upload)] = <[NodeOutput; 1]>::try_from(outputs).unwrap() else {
+        panic!("expected an upload")
+    };
+    upload
+}
+
+/// Everything that was said in a round, as it left its sender.
+#[derive(Default)]
+pub struct Tap {
+    pub server: RefCell<Vec<(NodeIndex, ServerMessage)>>,
+    pub node: RefCell<Vec<(NodeIndex, NodeMessage)>>,
+}
+
+impl Tap {
+    /// A script that changes nothing and writes everything down.
+    pub fn script(&self) -> Script<'_> {
+        self.over(|_, message| vec![message], |_, message| vec![message])
+    }
+
+    /// A script with these hooks; what they let out is written down.
+    pub fn over<'a>(
+        &'a self,
+        mut server: impl FnMut(NodeIndex, ServerMessage) -> Vec<ServerMessage> + 'a,
+        mut node: impl FnMut(NodeIndex, NodeMessage) -> Vec<NodeMessage> + 'a,
+    ) -> Script<'a> {
+        Script {
+            server: Some(Box::new(move |to, message| {
+                let sent = server(to, message);
+                self.server.borrow_mut().extend(sent.iter().map(|sent| (to, sent.clone())));
+                sent
+            })),
+            node: Some(Box::new(move |from, message| {
+                let sent = node(from, message);
+                self.node.borrow_mut().extend(sent.iter().map(|sent| (from, sent.clone())));
+                sent
+            })),
+            ..Script::default()
+        }
+    }
+
+    /// The frame of the aggregator's first message of a kind to a node.
+    pub fn to_node(&self, node: u16, kind: Kind) -> Vec<u8> {
+        self.sent_to(node, kind).encode()
+    }
+
+    /// The aggregator's first message of a kind to a node.
+    pub fn sent_to(&self, node: u16, kind: Kind) -> ServerMessage {
+        let said = self.server.borrow();
+        let found = said.iter().find(|(to, message)| to.0 == node && message.kind() == kind);
+        found.unwrap_or_else(|| panic!("no {kind} to node {node}")).1.clone()
+    }
+
+    /// The frame of a node's first message of a kind.
+    pub fn of_node(&self, node: u16, kind: Kind) -> Vec<u8> {
+        self.said_by(node, kind).encode()
+    }
+
+    /// A node's first message of a kind.
+    pub fn said_by(&self, node: u16, kind: Kind) -> NodeMessage {
+        let said = self.node.borrow();
+        let found = said.iter().find(|(from, message)| from.0 == node && message.kind() == kind);
+        found.unwrap_or_else(|| panic!("no {kind} of node {node}")).1.clone()
+    }
 }

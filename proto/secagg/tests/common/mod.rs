@@ -5,17 +5,22 @@
 #![allow(dead_code, reason = "every test program uses another part of it")]
 
 pub mod attack;
+pub mod cheat;
+pub mod gullible;
+pub mod keying;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use tributary_secagg::messages::Kind;
 use tributary_secagg::{
-    Abort, Digest, Fault, Identity, Limits, NodeEpoch, NodeEpochHello, NodeIndex, NodeMessage,
-    NodeOutput, NodePhase, NodeRound, NodeSet, ResultQc, Roster, RoundStart, RoundView,
-    ServerEpoch, ServerMessage, ServerOutput, ServerRound, Thresholds, hash,
+    Abort, Digest, EpochFacts, Evidence, Fault, Identity, LaneBits, Lanes, Limits, NodeEpoch,
+    NodeEpochHello, NodeEpochKem, NodeEpochPeers, NodeIndex, NodeMessage, NodeOutput, NodePhase,
+    NodeRound, NodeSeat, NodeSet, ResultQc, Roster, RoundStart, RoundView, ServerEpoch,
+    ServerMessage, ServerOutput, ServerRound, ServerSeat, Thresholds, hash,
 };
 
 /// Attempts per round in all tests.
@@ -26,8 +31,10 @@ pub struct Cluster {
     pub roster: Arc<Roster>,
     pub identities: Vec<Arc<Identity>>,
     pub aggregator: Arc<Identity>,
+    pub seats: Vec<NodeSeat>,
+    pub server: ServerSeat,
     pub epochs: Vec<NodeEpoch>,
-    pub transcript: Digest,
+    pub facts: EpochFacts,
     pub rng: ChaCha20Rng,
 }
 
@@ -45,6 +52,85 @@ pub fn parties(thresholds: Thresholds) -> (Arc<Roster>, Vec<Arc<Identity>>, Arc<
     (Arc::new(roster), identities, aggregator)
 }
 
+/// How far a node is in the set-up of an epoch.
+pub enum Keying {
+    Hello(NodeEpochHello),
+    Peers(NodeEpochPeers),
+    Kem(NodeEpochKem),
+    Done(Box<NodeEpoch>),
+    Failed(Fault),
+}
+
+/// What a node says to a message of the aggregator in an epoch's set-up.
+pub fn keying_step(
+    seat: &NodeSeat,
+    state: Option<Keying>,
+    message: ServerMessage,
+    rng: &mut ChaCha20Rng,
+) -> (Option<Keying>, Option<NodeMessage>) {
+    let step = || -> Result<(Option<Keying>, Option<NodeMessage>), Fault> {
+        Ok(match (state, message) {
+            (_, ServerMessage::EpochStart(start)) => {
+                let (state, hello) = NodeEpochHello::open(seat, &start, rng)?;
+                (Some(Keying::Hello(state)), Some(hello))
+            }
+            (Some(Keying::Hello(state)), ServerMessage::EpochHellos(message)) => {
+                let (state, reveal) = state.on_hellos(&message)?;
+                (Some(Keying::Peers(state)), reveal)
+            }
+            (Some(Keying::Peers(state)), ServerMessage::EpochPeers(message)) => {
+                let (state, kem) = state.on_peers(message)?;
+                (Some(Keying::Kem(state)), Some(kem))
+            }
+            (Some(Keying::Kem(state)), ServerMessage::EpochKems(message)) => {
+                let (epoch, done) = state.on_kems(&message)?;
+                (Some(Keying::Done(Box::new(epoch))), Some(done))
+            }
+            (state, _) => (state, None),
+        })
+    };
+    match step() {
+        Ok(done) => done,
+        Err(fault) => (Some(Keying::Failed(fault)), None),
+    }
+}
+
+/// Runs an epoch's set-up to its end; `tamper` may change what a node sends (or keep
+/// it back), deadlines pass when nothing moves any more.
+pub fn key_agreement(
+    seats: &[NodeSeat],
+    server: &ServerSeat,
+    mut tamper: impl FnMut(NodeIndex, NodeMessage) -> Option<NodeMessage>,
+) -> (ServerEpoch, BTreeMap<NodeIndex, Keying>, Vec<ServerOutput>) {
+    let mut rng = ChaCha20Rng::seed_from_u64(11);
+    let limits = Limits::for_members(seats.len() as u16);
+    let (mut machine, out) = ServerEpoch::open(server, 1, NodeSet::new(seats.len() as u16));
+    let mut states: BTreeMap<NodeIndex, Keying> = BTreeMap::new();
+    let mut log = Vec::new();
+    let mut queue: VecDeque<ServerOutput> = out.into();
+    for _ in 0..64 {
+        while let Some(output) = queue.pop_front() {
+            log.push(output.clone());
+            for (node, message) in sends(vec![output]) {
+                let message = over_the_wire(&message, &limits);
+                let seat = &seats[usize::from(node.0)];
+                let (state, answer) = keying_step(seat, states.remove(&node), message, &mut rng);
+                states.extend(state.map(|state| (node, state)));
+                let Some(answer) = answer.and_then(|answer| tamper(node, answer)) else { continue };
+                // A refusal concerns this message only; the machine goes on.
+                if let Ok(out) = machine.handle(node, over_the_wire(&answer, &limits)) {
+                    queue.extend(out);
+                }
+            }
+        }
+        if machine.is_complete() || log.iter().any(|o| matches!(o, ServerOutput::Aborted(_))) {
+            return (machine, states, log);
+        }
+        queue.extend(machine.deadline());
+    }
+    panic!("the set-up of the epoch does not end")
+}
+
 impl Cluster {
     /// A cluster of `n` nodes with C = ceil(gamma n) corrupt ones tolerated.
     pub fn new(n: u16, gamma: f64, delta: f64, floor: u16) -> Self {
@@ -53,42 +139,27 @@ impl Cluster {
 
     pub fn with(thresholds: Thresholds) -> Self {
         let (roster, identities, aggregator) = parties(thresholds);
-        let limits = Limits::for_members(roster.size());
-        let mut server = ServerEpoch::open(roster.clone(), aggregator.clone(), 1).unwrap();
-        let mut hellos = BTreeMap::new();
-        let mut out = Vec::new();
-        for (node, identity) in (0u16..).map(NodeIndex).zip(&identities) {
-            let (state, hello) =
-                NodeEpochHello::open(roster.clone(), node, identity.clone(), 1).unwrap();
-            hellos.insert(node, state);
-            out.extend(server.handle(node, over_the_wire(&hello, &limits)).unwrap());
-        }
-        let mut kems = BTreeMap::new();
-        let mut more = Vec::new();
-        for (node, message) in sends(out) {
-            let ServerMessage::EpochHellos(message) = over_the_wire(&message, &limits) else {
-                panic!("expected the hellos")
-            };
-            let (state, kem) = hellos.remove(&node).unwrap().on_hellos(message).unwrap();
-            kems.insert(node, state);
-            more.extend(server.handle(node, over_the_wire(&kem, &limits)).unwrap());
-        }
-        assert!(server.is_complete());
-        let mut epochs = BTreeMap::new();
-        for (node, message) in sends(more) {
-            let ServerMessage::EpochKems(message) = over_the_wire(&message, &limits) else {
-                panic!("expected the encapsulations")
-            };
-            epochs.insert(node, kems.remove(&node).unwrap().on_kems(message).unwrap());
-        }
-        Self {
-            roster,
-            identities,
-            aggregator,
-            epochs: epochs.into_values().collect(),
-            transcript: server.transcript().unwrap(),
-            rng: ChaCha20Rng::seed_from_u64(7),
-        }
+        let seats: Vec<NodeSeat> = (0u16..)
+            .map(NodeIndex)
+            .zip(&identities)
+            .map(|(node, identity)| NodeSeat::new(roster.clone(), node, identity.clone()).unwrap())
+            .collect();
+        let server = ServerSeat::new(roster.clone(), aggregator.clone())
+            .unwrap()
+            .with_threads(NonZeroUsize::new(2).unwrap());
+        let (machine, states, _) = key_agreement(&seats, &server, |_, message| Some(message));
+        assert!(machine.is_complete());
+        let epochs = states
+            .into_values()
+            .map(|state| match state {
+                Keying::Done(epoch) => *epoch,
+                Keying::Failed(fault) => panic!("{fault}"),
+                _ => panic!("a node has no keys"),
+            })
+            .collect();
+        let facts = machine.facts().unwrap().clone();
+        let rng = ChaCha20Rng::seed_from_u64(7);
+        Self { roster, identities, aggregator, seats, server, epochs, facts, rng }
     }
 
     pub fn size(&self) -> u16 {
@@ -102,6 +173,7 @@ impl Cluster {
             attempt,
             operation: 1,
             vector_len,
+            lane_bits: LaneBits::FULL,
             state_hash: hash("state", &[&round.to_le_bytes()]),
             params_hash: hash("params", &[]),
             previous: Digest::ZERO,
@@ -123,9 +195,7 @@ impl Cluster {
     ) -> Result<(NodeRound, NodeMessage), Fault> {
         let position = usize::from(node.0);
         NodeRound::open(
-            self.roster.clone(),
-            node,
-            self.identities[position].clone(),
+            &self.seats[position],
             &mut self.epochs[position],
             MAX_ATTEMPTS,
             start,
@@ -137,13 +207,17 @@ impl Cluster {
 
 /// The messages among a machine's outputs.
 pub fn sends(outputs: Vec<ServerOutput>) -> Vec<(NodeIndex, ServerMessage)> {
-    outputs
-        .into_iter()
-        .filter_map(|output| match output {
-            ServerOutput::Send(node, message) => Some((node, message)),
-            _ => None,
-        })
-        .collect()
+    let mut found = Vec::new();
+    for output in outputs {
+        match output {
+            ServerOutput::Send(node, message) => found.push((node, message)),
+            ServerOutput::SendAll(nodes, message) => {
+                found.extend(nodes.iter().map(|node| (node, message.clone())));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Encodes and decodes, as the network does.
@@ -190,6 +264,10 @@ pub struct Outcome {
     pub certified: Option<ResultQc>,
     pub aborted: Option<Abort>,
     pub evicted: BTreeMap<NodeIndex, String>,
+    /// Evidence against evicted nodes.
+    pub evidence: BTreeMap<NodeIndex, Evidence>,
+    /// Whose shares a node complained about, and why.
+    pub complaints: Vec<(NodeIndex, NodeIndex, String)>,
     pub faults: BTreeMap<NodeIndex, Fault>,
     /// Sums as the nodes received them.
     pub sums: BTreeMap<NodeIndex, Vec<u32>>,
@@ -222,15 +300,8 @@ pub fn run_cohort(
     vectors: &[Vec<u32>],
     script: Script<'_>,
 ) -> Outcome {
-    let (server, out) = ServerRound::open(
-        cluster.roster.clone(),
-        cluster.aggregator.clone(),
-        1,
-        cluster.transcript,
-        view.clone(),
-        cohort,
-    )
-    .unwrap();
+    let (server, out) =
+        ServerRound::open(&cluster.server, &cluster.facts, view.clone(), cohort).unwrap();
     let mut world = World {
         limits: Limits::for_members(cluster.size()),
         cluster,
@@ -240,6 +311,7 @@ pub fn run_cohort(
         script,
         nodes: BTreeMap::new(),
         dead: Vec::new(),
+        stopped: Vec::new(),
         queue: VecDeque::new(),
         outcome: Outcome::default(),
     };
@@ -265,6 +337,8 @@ struct World<'a, 'b> {
     script: Script<'b>,
     nodes: BTreeMap<NodeIndex, NodeRound>,
     dead: Vec<NodeIndex>,
+    /// Who stops behind what it has sent.
+    stopped: Vec<NodeIndex>,
     queue: VecDeque<Event>,
     outcome: Outcome,
 }
@@ -272,8 +346,14 @@ struct World<'a, 'b> {
 impl World<'_, '_> {
     fn run(&mut self) {
         for _ in 0..16 {
-            while let Some(event) = self.queue.pop_front() {
-                self.step(event);
+            loop {
+                if let Some(event) = self.queue.pop_front() {
+                    self.step(event);
+                } else if let Some(node) = self.stopped.pop() {
+                    self.kill(node, false);
+                } else {
+                    break;
+                }
             }
             if self.outcome.certified.is_some() || self.outcome.aborted.is_some() {
                 return;
@@ -286,7 +366,7 @@ impl World<'_, '_> {
 
     fn step(&mut self, event: Event) {
         if let Event::Provide(node) | Event::Release(node) | Event::Attest(node) = event
-            && self.dead.contains(&node)
+            && (self.dead.contains(&node) || self.is_over(node))
         {
             return;
         }
@@ -301,7 +381,7 @@ impl World<'_, '_> {
                 }
             }
             Event::Provide(node) => {
-                let x = self.vectors[usize::from(node.0)].clone();
+                let x = lanes(self.view.lane_bits, &self.vectors[usize::from(node.0)]);
                 let rng = &mut self.cluster.rng;
                 let done = self.nodes.get_mut(&node).map(|round| round.provide_vector(x, rng));
                 self.take_node(node, done);
@@ -333,12 +413,19 @@ impl World<'_, '_> {
             }
             return;
         }
-        let Some(round) = self.nodes.get_mut(&node) else { return };
-        if matches!(round.phase(), NodePhase::Certified | NodePhase::Aborted) {
+        if self.is_over(node) {
             return;
         }
+        let Some(round) = self.nodes.get_mut(&node) else { return };
         let done = round.handle(message);
         self.take_node(node, Some(done));
+    }
+
+    /// Whether a node's attempt has ended, so that its program asks nothing more of it.
+    fn is_over(&self, node: NodeIndex) -> bool {
+        let round = self.nodes.get(&node);
+        round
+            .is_some_and(|round| matches!(round.phase(), NodePhase::Certified | NodePhase::Aborted))
     }
 
     fn take_node(&mut self, node: NodeIndex, done: Option<Result<Vec<NodeOutput>, Fault>>) {
@@ -357,12 +444,28 @@ impl World<'_, '_> {
             }
             match output {
                 NodeOutput::Send(message) => self.send_of_node(node, message),
+                NodeOutput::Upload(upload) => {
+                    for message in upload {
+                        if self.dead.contains(&node) {
+                            return;
+                        }
+                        self.send_of_node(node, message);
+                    }
+                }
+                NodeOutput::Complained { against, why } => {
+                    self.outcome.complaints.push((node, against, why));
+                }
+                NodeOutput::Stopped(fault) => {
+                    self.outcome.faults.entry(node).or_insert(fault);
+                    self.stopped.push(node);
+                }
                 NodeOutput::VectorNeeded => self.queue.push_back(Event::Provide(node)),
                 NodeOutput::ChargeNeeded { payload_hash } => {
                     self.outcome.charged.insert(node, payload_hash);
                     self.queue.push_back(Event::Release(node));
                 }
                 NodeOutput::Opened { sum, .. } => {
+                    let sum = words(&sum);
                     self.outcome.sums.insert(node, sum);
                     self.queue.push_back(Event::Attest(node));
                 }
@@ -402,16 +505,19 @@ impl World<'_, '_> {
     fn take_server(&mut self, outputs: Vec<ServerOutput>) {
         for output in outputs {
             match output {
-                ServerOutput::Send(node, message) => {
-                    let messages = match &mut self.script.server {
-                        Some(hook) => hook(node, message),
-                        None => vec![message],
-                    };
-                    for message in messages {
-                        self.queue.push_back(Event::ToNode(node, message));
+                ServerOutput::Send(..) | ServerOutput::SendAll(..) => {
+                    for (node, message) in sends(vec![output]) {
+                        let messages = match &mut self.script.server {
+                            Some(hook) => hook(node, message),
+                            None => vec![message],
+                        };
+                        for message in messages {
+                            self.queue.push_back(Event::ToNode(node, message));
+                        }
                     }
                 }
                 ServerOutput::Opened { sum, survivors, .. } => {
+                    let sum = words(&sum);
                     let state = state_of(&sum);
                     self.outcome.opened = Some((sum, survivors));
                     let out = self.server.provide_state(state);
@@ -419,11 +525,29 @@ impl World<'_, '_> {
                 }
                 ServerOutput::Certified(quorum) => self.outcome.certified = Some(quorum),
                 ServerOutput::Aborted(abort) => self.outcome.aborted = Some(abort),
-                ServerOutput::Evicted { node, why } => {
+                ServerOutput::Evicted { node, why, evidence } => {
                     self.outcome.evicted.insert(node, why);
+                    self.outcome.evidence.extend(evidence.map(|evidence| (node, evidence)));
                 }
             }
         }
+    }
+}
+
+/// A vector's words as 32-bit numbers.
+pub fn words(lanes: &Lanes) -> Vec<u32> {
+    match lanes {
+        Lanes::Narrow(words) => words.iter().map(|word| u32::from(*word)).collect(),
+        Lanes::Wide(words) => words.clone(),
+    }
+}
+
+/// Words as a vector of the width.
+pub fn lanes(bits: LaneBits, words: &[u32]) -> Lanes {
+    if bits.is_narrow() {
+        Lanes::Narrow(words.iter().map(|word| *word as u16).collect())
+    } else {
+        Lanes::Wide(words.to_vec())
     }
 }
 

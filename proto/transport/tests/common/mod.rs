@@ -243,5 +243,5 @@ impl EnrolmentService for Desk {
 
 /// A frame that the server returns.
 pub fn ping(byte: u8) -> FromNode {
-    FromNode::Secagg(Secagg { job: [byte; 32], frame: vec![byte; 100_000] })
+    FromNode::Secagg(Secagg { job: [byte; 32], frame: vec![byte; 100_000].into() })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{array, bounded, bytes};
+use super::{array, bounded};
 use crate::error::WireError;
 use crate::limits::{MAX_DATASETS, MAX_SECAGG_BYTES};
 use crate::names::DatasetName;
@@ -59,7 +59,10 @@ impl TryFrom<v1::Secagg> for Secagg {
     fn try_from(m: v1::Secagg) -> Result<Self, WireError> {
         Ok(Self {
             job: array("secagg.job_hash", &m.job_hash)?,
-            frame: bytes("secagg.frame", m.frame, MAX_SECAGG_BYTES)?,
+            frame: {
+                let found = m.frame.len();
+                bounded("secagg.frame", m.frame, found, 1, MAX_SECAGG_BYTES)?
+            },
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Frames of the aggregator.
 
-use super::{array, bytes, optional};
+use super::{array, bounded, bytes, optional};
 use crate::error::WireError;
 use crate::limits::{
     MAX_CERTIFICATE_BYTES, MAX_MANIFEST_BYTES, MAX_STATE_CHUNK_BYTES, MAX_STATE_CHUNKS,
@@ -98,12 +98,13 @@ fn state_chunk(m: v1::StateChunk) -> Result<StateChunk, WireError> {
         let problem = "belongs to piece 0 and only there";
         return Err(WireError::Invalid { field: "state_chunk.certificate", problem });
     }
+    let found = m.data.len();
     Ok(StateChunk {
         job: array("state_chunk.job_hash", &m.job_hash)?,
         round: m.round,
         index: m.index,
         count: m.count,
-        data: bytes("state_chunk.data", m.data, MAX_STATE_CHUNK_BYTES)?,
+        data: bounded("state_chunk.data", m.data, found, 1, MAX_STATE_CHUNK_BYTES)?,
         certificate,
     })
 }

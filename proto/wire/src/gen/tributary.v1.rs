@@ -141,8 +141,8 @@ pub struct JobRefused {
 pub struct Secagg {
     #[prost(bytes = "vec", tag = "1")]
     pub job_hash: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub frame: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub frame: ::prost::bytes::Bytes,
 }
 /// A node tells why an attempt is over for it. Public numbers only, never data-dependent text.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -200,8 +200,8 @@ pub struct StateChunk {
     pub index: u32,
     #[prost(uint32, tag = "4")]
     pub count: u32,
-    #[prost(bytes = "vec", tag = "5")]
-    pub data: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub data: ::prost::bytes::Bytes,
     /// The certificate of the state's hash; in the first chunk (index 0) and there only.
     #[prost(bytes = "vec", tag = "6")]
     pub certificate: ::prost::alloc::vec::Vec<u8>,

@@ -68,8 +68,9 @@ pub struct StateChunk {
     pub index: u32,
     /// Number of pieces, 1 to [`crate::limits::MAX_STATE_CHUNKS`].
     pub count: u32,
-    /// The bytes, at most [`crate::limits::MAX_STATE_CHUNK_BYTES`], never empty.
-    pub data: Vec<u8>,
+    /// The bytes, at most [`crate::limits::MAX_STATE_CHUNK_BYTES`], never empty. They are shared by
+    /// the frames of all nodes that get the same state.
+    pub data: bytes::Bytes,
     /// The certificate of the state's hash: present in piece 0 and only there, so that a node knows
     /// what it is loading before it stores a byte.
     pub certificate: Option<Vec<u8>>,

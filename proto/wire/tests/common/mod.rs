@@ -29,7 +29,7 @@ pub fn node_frames() -> Vec<(&'static str, FromNode)> {
                 answer: JobAnswer::Refused { code: RefusalCode::PolicyEpsilon, text: text.clone() },
             }),
         ),
-        ("secagg", FromNode::Secagg(Secagg { job, frame: vec![1, 2, 3] })),
+        ("secagg", FromNode::Secagg(Secagg { job, frame: vec![1, 2, 3].into() })),
         (
             "report",
             FromNode::Report(Report {
@@ -63,7 +63,7 @@ pub fn server_frames() -> Vec<(&'static str, ToNode)> {
             }),
         ),
         ("job_offer", ToNode::JobOffer(JobOffer { manifest: b"{}".to_vec(), signature: [7; 64] })),
-        ("secagg", ToNode::Secagg(Secagg { job, frame: vec![4, 5] })),
+        ("secagg", ToNode::Secagg(Secagg { job, frame: vec![4, 5].into() })),
         (
             "state_chunk",
             ToNode::StateChunk(StateChunk {
@@ -71,7 +71,7 @@ pub fn server_frames() -> Vec<(&'static str, ToNode)> {
                 round: 9,
                 index: 0,
                 count: 2,
-                data: vec![1; 8],
+                data: vec![1; 8].into(),
                 certificate: Some(vec![2; 4]),
             }),
         ),
@@ -82,7 +82,7 @@ pub fn server_frames() -> Vec<(&'static str, ToNode)> {
                 round: 9,
                 index: 1,
                 count: 2,
-                data: vec![3; 8],
+                data: vec![3; 8].into(),
                 certificate: None,
             }),
         ),

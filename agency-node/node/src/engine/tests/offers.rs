@@ -35,9 +35,9 @@ fn no_cell_changes_the_answer_to_an_offer() {
     let tables = tables.map(str::to_owned).to_vec();
     // Every agency accepts, and the round is the same number of messages for all.
     let mut federation = Federation::with_tables(JOB, tables).accepted();
-    let transcript = federation.agree(1);
+    let facts = federation.agree(1);
     let everybody = tributary_secagg::NodeSet::full(5);
-    let server = federation.attempt(0, 1, transcript, everybody.clone());
+    let server = federation.attempt(0, &facts, everybody.clone());
     assert_eq!(server.survivors(), Some(&everybody));
     assert!(federation.reports.is_empty(), "{:?}", federation.notes);
 }
@@ -129,6 +129,7 @@ fn a_job_that_cannot_be_resumed_is_refused_and_the_node_runs() {
         manifest: federation.manifest.to_canonical().unwrap(),
         epoch: Some(vec![1, 2, 3]),
         state: None,
+        answered: None,
     };
     federation.engines[0].resume(&stored).unwrap_err();
     assert!(federation.engines[0].job().is_none());

@@ -20,14 +20,14 @@ fn uploads(federation: &Federation, i: usize) -> Vec<(u32, u16)> {
 fn without_noise_a_part_of_the_roster_gets_no_sum() {
     let partial = NodeSet::of(5, (0..4).map(tributary_secagg::NodeIndex));
     let mut exact = Federation::new(&job_without_noise()).accepted();
-    let transcript = exact.agree(1);
-    exact.attempt(0, 1, transcript, partial.clone());
+    let facts = exact.agree(1);
+    exact.attempt(0, &facts, partial.clone());
     assert_eq!(exact.reports, [0, 1, 2, 3].map(|i| (i, ReportCode::ProtocolFault)));
     assert!((0..5).all(|i| uploads(&exact, i).is_empty()));
     // With noise a part of the roster is fine: that is what the floor of survivors is for.
     let mut noisy = Federation::new(JOB).accepted();
-    let transcript = noisy.agree(1);
-    let server = noisy.attempt(0, 1, transcript, partial.clone());
+    let facts = noisy.agree(1);
+    let server = noisy.attempt(0, &facts, partial.clone());
     assert_eq!(server.survivors(), Some(&partial));
 }
 
@@ -35,16 +35,16 @@ fn without_noise_a_part_of_the_roster_gets_no_sum() {
 fn without_noise_a_round_is_uploaded_once_across_restarts_and_epochs() {
     let mut federation = Federation::new(&job_without_noise()).accepted();
     assert!(federation.engines[0].book().status("d").unwrap().unprotected);
-    let transcript = federation.agree(1);
+    let facts = federation.agree(1);
     let everybody = NodeSet::full(5);
-    federation.attempt(0, 1, transcript, everybody.clone());
+    federation.attempt(0, &facts, everybody.clone());
     assert!((0..5).all(|i| uploads(&federation, i) == [(0, 0)]));
-    federation.attempt(1, 1, transcript, everybody.clone());
+    federation.attempt(1, &facts, everybody.clone());
     assert_eq!(federation.reports, [0, 1, 2, 3, 4].map(|i| (i, ReportCode::AttemptSpent)));
     federation.reports.clear();
     (0..5).for_each(|i| federation.restart(i));
-    let transcript = federation.agree(2);
-    federation.attempt(2, 2, transcript, everybody);
+    let facts = federation.agree(2);
+    federation.attempt(2, &facts, everybody);
     assert_eq!(federation.reports, [0, 1, 2, 3, 4].map(|i| (i, ReportCode::AttemptSpent)));
     assert!((0..5).all(|i| uploads(&federation, i) == [(0, 0)]));
 }
@@ -55,16 +55,16 @@ fn with_noise_every_attempt_is_charged_up_to_the_planned_number() {
     let everybody = NodeSet::full(5);
     // The statistics round: three attempts are planned, whatever the aggregator asks for. A new
     // epoch does not count them anew.
-    let transcript = federation.agree(1);
+    let facts = federation.agree(1);
     for attempt in 0..2 {
-        federation.attempt(attempt, 1, transcript, everybody.clone());
+        federation.attempt(attempt, &facts, everybody.clone());
     }
     (0..5).for_each(|i| federation.restart(i));
-    let transcript = federation.agree(2);
-    federation.attempt(0, 2, transcript, everybody.clone());
+    let facts = federation.agree(2);
+    federation.attempt(0, &facts, everybody.clone());
     // The same attempt in another epoch is the same attempt to the book.
     assert_eq!(federation.reports, [0, 1, 2, 3, 4].map(|i| (i, ReportCode::AttemptSpent)));
-    federation.attempt(2, 2, transcript, everybody);
+    federation.attempt(2, &facts, everybody);
     assert!((0..5).all(|i| uploads(&federation, i) == [(0, 0), (0, 1), (0, 2)]));
     let left = federation.engines[0].book().datasets()["d"].open.values().next().unwrap().left;
     assert_eq!(left.unwrap().statistics, 0);

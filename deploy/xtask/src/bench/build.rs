@@ -1,0 +1,43 @@
+//! Building our measuring program, and where cargo put it.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::support::command::{cargo, describe, executable};
+use crate::support::interrupt;
+use crate::support::repo::Repo;
+
+const PACKAGE: &str = "tributary-tests";
+const PROGRAM: &str = "secagg-bench";
+
+/// Builds `secagg-bench` in the release profile, with cargo's progress on the terminal.
+pub fn secagg_bench(repo: &Repo) -> Result<PathBuf> {
+    let mut command = build_command(repo);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{}`", describe(&command)))?;
+    interrupt::check()?;
+    if !output.status.success() {
+        bail!("the build failed; to repeat it: {}", describe(&command));
+    }
+    executable(&String::from_utf8_lossy(&output.stdout), PROGRAM)
+}
+
+fn build_command(repo: &Repo) -> Command {
+    let message = "--message-format=json-render-diagnostics";
+    cargo(repo, ["build", "--locked", "--release", "-p", PACKAGE, "--bin", PROGRAM, message])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_come_from_the_release_profile() {
+        let line = describe(&build_command(&Repo::at("/r".as_ref(), "/c".as_ref())));
+        assert!(line.contains("--release -p tributary-tests --bin secagg-bench"), "{line}");
+    }
+}
