@@ -140,9 +140,7 @@ fn a_refusal_of_a_node_that_is_not_there_says_nothing() {
     f.run_to_round(1);
     // Once it is out, it is out: nothing more is written about it.
     f.event(refusal(2));
-    f.run(ALL);
     f.connect(2);
-    f.run(1);
     f.event(refusal(2));
     f.run(ALL);
     assert_done(&mut f);

@@ -229,3 +229,21 @@ fn waiting_does_not_count_as_sitting_out() {
     assert_eq!(names(&rounds[1]["cohort"]), ["a", "b", "c", "d"]);
     assert_eq!(names(&rounds[2]["cohort"]), ["a", "b", "c", "d", "e"]);
 }
+
+/// However long one stalls: it gives one turn, and not one after the other.
+#[test]
+fn a_stalled_turn_gives_one_more_only_once() {
+    let mut f = Federation::with_hidden(WIDE);
+    f.set_uploads(1);
+    f.connect_all();
+    f.run_to_round(1);
+    hold(&mut f, &[0, 1, 2], uploads);
+    f.run(ALL);
+    f.pass(TIMEOUTS.step / 4);
+    for _ in 0..4 {
+        f.release(1);
+        f.pass(TIMEOUTS.step / 4 - 1);
+    }
+    assert_eq!(f.nodes[1].held.len(), 1, "b had the turn beside a");
+    assert!(f.nodes[2].held.is_empty(), "a gave a turn twice");
+}

@@ -45,7 +45,7 @@ impl Traffic {
         let chunks = u64::from(shape.dim).div_ceil(CHUNK_LANES as u64);
         let packed = shape.bits.packed_bytes(shape.dim as usize) as u64;
         let vector = packed + chunks * (header + hash + 8);
-        let parcel = 2 + 2 + 16 + 92 + 2 * hash;
+        let parcel = 2 + 2 + 1 + 16 + 92 + 2 * hash;
         let commit =
             signed + 2 * hash + 1 + own * 2 * hash + 2 + peers * (hash + parcel) + signature;
         let acknowledgement = signed + hash + 2 + peers * 18;
@@ -57,7 +57,7 @@ impl Traffic {
         let quorum = header + 2 * hash + 2 + cohort * 66 + 2 + peers * 18;
         let certificate = header + 4 * hash + set + 2 + tau * 66;
         let control_up = commit
-            + (signed + hash) // ready
+            + (signed + 2 * hash) // ready
             + (signed + 2 * hash) // done
             + acknowledgement
             + shares

@@ -182,6 +182,10 @@ impl Phase for Training {
     }
 
     fn hopeless(&self, core: &Core) -> Option<Shortfall> {
+        // Who has complained may have stopped; the others' complaints say who is to blame.
+        if !self.complaints.is_empty() && !self.awaited(core).is_empty() {
+            return None;
+        }
         let have = self.committed.intersection(&core.present).len();
         Shortfall::check(AbortReason::TooFewReady, have, core.seat.roster.thresholds.u_min)
     }

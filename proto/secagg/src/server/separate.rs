@@ -23,6 +23,8 @@ pub(super) fn separate(
         against.entry(one).or_default().insert(other);
         against.entry(other).or_default().insert(one);
     }
+    // Where no corrupt node is planned for, one that is there all the same is one liar.
+    let corrupt = corrupt.max(1);
     let mut gone: BTreeSet<NodeIndex> = BTreeSet::new();
     for (node, others) in &against {
         if others.len() > usize::from(corrupt) {
