@@ -147,9 +147,10 @@ fn a_refusal_of_a_node_that_is_not_there_says_nothing() {
     assert_eq!(f.entries(KIND_AGENCY).len(), 1);
 }
 
-/// A node that gave the attempt up has no part in it: what it sends is not even read.
+/// A node that gave the attempt up has no part in it; a frame that cannot be read is wrong all the
+/// same, and its sender cut off.
 #[test]
-fn frames_of_a_node_that_is_gone_are_not_looked_at() {
+fn garbage_of_a_node_that_is_gone_is_still_named() {
     let mut f = in_round_one();
     f.nodes[0].mute = true;
     let text = "training-failed".to_owned();
@@ -158,7 +159,7 @@ fn frames_of_a_node_that_is_gone_are_not_looked_at() {
     f.run(ALL);
     f.nodes[0].mute = false;
     let what: Vec<_> = f.entries(KIND_AGENCY).iter().map(|e| e["what"].clone()).collect();
-    assert_eq!(what, ["report"]);
+    assert_eq!(what, ["report", "fault"]);
     f.pass(TIMEOUTS.train);
     assert_done(&mut f);
 }

@@ -85,12 +85,16 @@ impl Coordinator {
         frame: &[u8],
         effects: &mut Vec<Effect>,
     ) {
+        let out = self.member(node).is_none_or(|m| m.excluded.is_some());
         let Stage::Running(attempt) = &mut self.stage else { return };
-        // Nobody looks at what a node says that has no part in the attempt.
-        if !attempt.cohort.contains(node) || attempt.gone.contains(node) {
+        if out {
             return;
         }
-        attempt.bytes_up += frame.len() as u64;
+        let takes_part = attempt.cohort.contains(node) && !attempt.gone.contains(node);
+        if takes_part {
+            attempt.bytes_up += frame.len() as u64;
+        }
+        // Late is what can be read; what cannot be read is wrong whoever sends it.
         let limits = Limits::for_members(self.plan.roster.thresholds.n);
         let message = match NodeMessage::decode(frame, &limits) {
             Ok(message) => message,
@@ -100,6 +104,10 @@ impl Coordinator {
                 return self.fault(now, node, &fault, effects);
             }
         };
+        // Nobody acts on what a node says that has no part in the attempt.
+        if !takes_part {
+            return;
+        }
         // A frame of an attempt that is over is late, not wrong.
         if message.context() != attempt.round.ctx() {
             return;
