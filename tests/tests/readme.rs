@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tributary_tests::binaries::{self, Program};
@@ -69,6 +69,53 @@ fn every_link_in_the_readme_leads_to_a_file() {
     assert!(!local.is_empty());
     let missing: Vec<_> = local.iter().filter(|path| !path.exists()).collect();
     assert!(missing.is_empty(), "README.md leads to {missing:?}");
+}
+
+#[test]
+fn every_test_in_the_threat_model_exists() {
+    let root = tributary_tests::root();
+    let text = fs::read_to_string(root.join("deploy/docs/threat-model.md")).unwrap();
+    // The last cell of a line of a table whose heading says "tests".
+    let mut named = BTreeSet::new();
+    let mut heading = true;
+    let mut names_tests = false;
+    for line in text.lines().map(str::trim) {
+        let Some(row) = line.strip_prefix('|').and_then(|l| l.strip_suffix('|')) else {
+            heading = true;
+            continue;
+        };
+        let last = row.rsplit('|').next().unwrap_or_default().trim();
+        if heading {
+            names_tests = last == "tests";
+            heading = false;
+        } else if names_tests {
+            let quoted = last.split('`').skip(1).step_by(2);
+            named.extend(quoted.filter(|name| name.contains('_')).map(str::to_owned));
+        }
+    }
+    assert!(named.len() > 50, "only {} tests are named", named.len());
+    let mut functions = BTreeSet::new();
+    for file in rust_files(&root) {
+        let code = fs::read_to_string(&file).unwrap();
+        let starts = code.split("fn ").skip(1);
+        functions.extend(starts.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+    }
+    let missing: Vec<_> = named.difference(&functions).collect();
+    assert!(missing.is_empty(), "the threat model names tests that do not exist: {missing:?}");
+}
+
+/// Everything ending in `.rs` but what was built.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            files.extend(rust_files(&path));
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    files
 }
 
 /// Holds each line against the program's help; asks each program once for each subcommand.
