@@ -98,7 +98,8 @@ fn every_test_in_the_threat_model_exists() {
     for file in rust_files(&root) {
         let code = fs::read_to_string(&file).unwrap();
         let starts = code.split("fn ").skip(1);
-        functions.extend(starts.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+        functions
+            .extend(starts.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
     }
     let missing: Vec<_> = named.difference(&functions).collect();
     assert!(missing.is_empty(), "the threat model names tests that do not exist: {missing:?}");

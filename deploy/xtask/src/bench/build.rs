@@ -12,6 +12,14 @@ use crate::support::repo::Repo;
 const PACKAGE: &str = "tributary-tests";
 const PROGRAM: &str = "secagg-bench";
 
+/// The variable and value that the service units set for the daemons: glibc keeps the memory of
+/// vectors and asks for huge pages. What is measured runs as what is installed.
+pub const ALLOCATOR: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:\
+     glibc.malloc.trim_threshold=268435456",
+);
+
 /// Builds `secagg-bench` in the release profile, with cargo's progress on the terminal.
 pub fn secagg_bench(repo: &Repo) -> Result<PathBuf> {
     let mut command = build_command(repo);
@@ -34,6 +42,16 @@ fn build_command(repo: &Repo) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_service_units_set_what_is_measured() {
+        let line = format!("Environment={}={}", ALLOCATOR.0, ALLOCATOR.1);
+        let agency = include_str!("../../../systemd/agency-node.service");
+        let aggregator = include_str!("../../../systemd/aggregator.service");
+        for unit in [agency, aggregator] {
+            assert!(unit.lines().any(|l| l == line), "a unit lacks {line}");
+        }
+    }
 
     #[test]
     fn figures_come_from_the_release_profile() {

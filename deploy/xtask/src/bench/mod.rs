@@ -85,7 +85,9 @@ fn secagg(repo: &Repo, args: &SecaggArgs) -> Result<()> {
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
 
     ui::heading("Build");
-    let ours = Program { path: build::secagg_bench(repo)?, ..Program::default() };
+    let (name, value) = build::ALLOCATOR;
+    let env = vec![(name, value.into())];
+    let ours = Program { path: build::secagg_bench(repo)?, env, ..Program::default() };
     let flower = if args.peers {
         ui::heading("Peers");
         Some(peers::prepare(repo, &out)?)
