@@ -3,7 +3,8 @@
 //! It knows neither noise nor masks. The steps are 1-Lipschitz clamp, then stochastic rounding; the
 //! sensitivity that [`Release`](crate::Release) derives relies on both. Nothing branches on a value:
 //! the loop is made of additions, comparisons and selections that the compiler can vectorise on any
-//! 64-bit processor, without a call to a rounding function.
+//! 64-bit processor, without a call to a rounding function; which instructions there are is asked when
+//! the program runs.
 //!
 //! # The rounding
 //!
@@ -20,6 +21,7 @@
 //! nothing of U except that it does not depend on the data: |v - x| < 1 always, and with the same U
 //! two inputs differ by less than |x - y| + 1, whatever U is and even if it were known.
 
+use pulp::Arch;
 use rand_core::{CryptoRng, RngCore};
 
 /// `scale * S` per coordinate, clamped to plus or minus `clamp` and rounded stochastically to an
@@ -101,13 +103,20 @@ fn in_tiles<T, L, R>(
 {
     let bound = clamp.clamp(0, MAX_CLAMP) as f64;
     let mut own = [[0_u8; 2]; TILE];
+    let arch = Arch::new();
     for (out, sum) in out.chunks_mut(TILE).zip(sum.chunks(TILE)) {
         let shared = rng.next_u64() >> (64 - SHARED_BITS);
         rng.fill_bytes(own.as_flattened_mut());
-        for ((out, value), own) in out.iter_mut().zip(sum).zip(&own) {
-            let uniform = (u64::from(u16::from_le_bytes(*own)) << SHARED_BITS) | shared;
-            *out = convert(round_one((*value).into(), scale, bound, uniform));
-        }
+        // Compiled once for each instruction set; the same operations, hence the same bits.
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for ((out, value), own) in out.iter_mut().zip(sum).zip(&own) {
+                    let uniform = (u64::from(u16::from_le_bytes(*own)) << SHARED_BITS) | shared;
+                    *out = convert(round_one((*value).into(), scale, bound, uniform));
+                }
+            },
+        );
     }
 }
 

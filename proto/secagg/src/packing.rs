@@ -80,27 +80,30 @@ fn pack_width<const BITS: usize, W: Word>(words: &[W], out: &mut [u8]) {
     }
 }
 
-/// 32 lanes into `BITS` words. Every index and shift follows from the position, so
-/// the compiler turns the loops into straight code.
+/// 32 lanes into `BITS` words. The lanes are written out one by one, so that every
+/// index and shift is known when it is compiled and nothing goes through memory.
 #[inline]
 fn pack_group<const BITS: usize, W: Word>(group: &[W; GROUP], out: &mut [u8]) {
-    // One word more than is used, so that a lane across two words needs no case.
-    let mut packed = [0u32; GROUP + 1];
-    for (position, word) in group.iter().enumerate() {
-        let (at, shift) = (position * BITS / 32, position * BITS % 32);
-        let value = (u64::from(word.to_u32()) & mask::<BITS>()) << shift;
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
-        let (low, high) = (value as u32, (value >> 32) as u32);
-        // The indices are below 32 and 33 whatever the width.
-        #[expect(clippy::indexing_slicing, reason = "at most 31 * 32 / 32 + 1 = 32")]
-        {
-            packed[at] |= low;
-            packed[at + 1] |= high;
-        }
+    let words = out.as_chunks_mut::<4>().0;
+    let Some((words, _)) = words.split_first_chunk_mut::<BITS>() else { return };
+    let mut held = 0u64;
+    macro_rules! lanes {
+        ($($position:literal)*) => {$({
+            let (at, shift) = ($position * BITS / 32, $position * BITS % 32);
+            held |= (u64::from(group[$position].to_u32()) & mask::<BITS>()) << shift;
+            if shift + BITS >= 32 {
+                #[expect(clippy::cast_possible_truncation, reason = "the rest is kept")]
+                let low = held as u32;
+                // Below BITS, since 32 lanes are BITS words.
+                #[expect(clippy::indexing_slicing, reason = "at most 31 * BITS / 32")]
+                let target = &mut words[at];
+                *target = low.to_le_bytes();
+                held >>= 32;
+            }
+        })*};
     }
-    for (target, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(packed) {
-        *target = word.to_le_bytes();
-    }
+    lanes!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+    debug_assert_eq!(held, 0, "32 lanes are whole words");
 }
 
 fn add_width<const BITS: usize, W: Word>(bytes: &[u8], words: &mut [W]) {
