@@ -48,7 +48,7 @@ impl JobPrivacy {
     pub fn guarantee(&self, adversary: Adversary) -> Result<Guarantee, DpError> {
         let curve = self.rdp_against(adversary)?;
         let distance = self.sampler_distance(adversary)?;
-        let (masking, advantage) = if adversary.relies_on_masking() {
+        let (masking, advantage) = if adversary.relies_on_masking(self.training.parameters.noise) {
             (MASKING_FAILURE, CRYPTO_ADVANTAGE)
         } else {
             (0.0, 0.0)

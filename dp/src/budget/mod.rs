@@ -7,7 +7,7 @@ mod job;
 use serde::{Deserialize, Serialize};
 
 use crate::accountant::Epsilon;
-use crate::mechanism::Release;
+use crate::mechanism::{NoiseScope, Release};
 
 /// Probability, per job, that the masking graph or its quorums fail against the corrupt nodes that
 /// are tolerated (the complete graph never fails; the sparse one is solved for less than this). Such
@@ -39,18 +39,23 @@ impl Adversary {
 
     /// Noise shares in the sum that this adversary does not know.
     pub fn honest_shares(self, release: &Release) -> u16 {
-        match self {
-            Self::Public => release.parameters.cohort,
-            Self::Aggregator => release.parameters.min_survivors,
-            Self::Colluders => release.honest_survivors,
-            Self::EverybodyElse => 1,
+        match (release.parameters.noise, self) {
+            (NoiseScope::Central, _) | (_, Self::Public) => release.parameters.cohort,
+            (_, Self::Aggregator) => release.parameters.min_survivors,
+            (_, Self::Colluders) => release.honest_survivors,
+            (_, Self::EverybodyElse) => 1,
         }
     }
 
-    /// Whether the guarantee rests on secure aggregation: not where the sum is all that is seen, and
-    /// not where everybody else has given up their masks.
-    pub fn relies_on_masking(self) -> bool {
-        matches!(self, Self::Aggregator | Self::Colluders)
+    /// Whether the guarantee rests on secure aggregation: not where the sum is all that is seen, not
+    /// where everybody else has given up their masks, and not where the book counts on the unit's own
+    /// node alone.
+    pub fn relies_on_masking(self, noise: NoiseScope) -> bool {
+        match self {
+            Self::Aggregator => noise != NoiseScope::Central,
+            Self::Colluders => noise == NoiseScope::Distributed,
+            Self::Public | Self::EverybodyElse => false,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn example(n: u16, t: u16, c: u16) -> JobPrivacy {
         colluders: c,
         float_error: 1e-6,
         max_units_per_node: 10_000,
+        noise: NoiseScope::Distributed,
     })
     .unwrap();
     JobPrivacy {
@@ -119,4 +120,48 @@ fn json_round_trip() {
     let cheaper = text.replace("\"cohort\":20", "\"cohort\":40");
     assert_ne!(cheaper, text);
     assert!(serde_json::from_str::<JobPrivacy>(&cheaper).is_err());
+}
+
+fn with_noise(noise: NoiseScope) -> JobPrivacy {
+    let job = example(20, 17, 2);
+    let of = |release: &Release| {
+        Release::derive(&ReleaseParameters { noise, ..release.parameters.clone() }).unwrap()
+    };
+    JobPrivacy {
+        statistics: job.statistics.as_ref().map(of),
+        training: of(&job.training),
+        ..job.clone()
+    }
+}
+
+/// Whoever adds the whole noise needs nobody: the book's number holds against everybody else.
+#[test]
+fn local_noise_trusts_nobody() {
+    let (local, distributed) = (with_noise(NoiseScope::Local), with_noise(NoiseScope::Distributed));
+    let epsilon = |job: &JobPrivacy, a| job.guarantee(a).unwrap().epsilon.epsilon;
+    let book = epsilon(&local, Adversary::Colluders);
+    assert_eq!(book, epsilon(&local, Adversary::EverybodyElse));
+    // The same multiplier costs the same (up to what masking takes from delta) ...
+    let shared = epsilon(&distributed, Adversary::Colluders);
+    assert!((book / shared - 1.0).abs() < 1e-3, "{book} {shared}");
+    // ... for noise that is sqrt(h) times as large at every node.
+    let h = f64::from(distributed.training.honest_survivors).sqrt();
+    let ratio = local.training.sigma_local / distributed.training.sigma_local;
+    assert!((ratio / h - 1.0).abs() < 1e-9);
+    assert!(epsilon(&local, Adversary::Public) < book / 2.0);
+    assert!(!Adversary::Colluders.relies_on_masking(NoiseScope::Local));
+}
+
+/// The yardstick: all shares count, and the sum carries exactly the central noise.
+#[test]
+fn central_noise_counts_every_share() {
+    let central = with_noise(NoiseScope::Central).training;
+    let n = central.parameters.cohort;
+    assert_eq!(central.honest_survivors, n);
+    for adversary in Adversary::ALL {
+        assert_eq!(adversary.honest_shares(&central), n);
+        assert!(!adversary.relies_on_masking(NoiseScope::Central));
+    }
+    let z = central.sigma_local * f64::from(n).sqrt() / central.sensitivity;
+    assert!((z / central.parameters.noise_multiplier - 1.0).abs() < 1e-9);
 }

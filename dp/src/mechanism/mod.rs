@@ -7,7 +7,7 @@ mod plain;
 mod release;
 mod tau;
 
-pub use parameters::ReleaseParameters;
+pub use parameters::{NoiseScope, ReleaseParameters};
 pub use plain::PlainRelease;
 pub use release::Release;
 pub use tau::discrete_sum_tau;

@@ -6,6 +6,26 @@ use crate::accountant::{MAX_NOISE_MULTIPLIER, MIN_NOISE_MULTIPLIER};
 use crate::clip::summation_error;
 use crate::error::{DpError, in_range};
 
+/// Whose noise a guarantee counts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseScope {
+    /// The honest survivors' shares together carry the noise (modes `record`, `person`, `silo`).
+    #[default]
+    Distributed,
+    /// Every node adds the whole noise itself and trusts nobody (mode `record-local`).
+    Local,
+    /// Nobody drops out and nobody colludes, as if a trusted aggregator added the noise once (mode
+    /// `central`: the yardstick of simulations, never offered to an agency).
+    Central,
+}
+
+impl NoiseScope {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Everything that a release is derived from. All of it is public and fixed in the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +49,9 @@ pub struct ReleaseParameters {
     pub float_error: f64,
     /// Hard cap on the units in a node's batch.
     pub max_units_per_node: u64,
+    /// Whose noise the guarantee counts on.
+    #[serde(default, skip_serializing_if = "NoiseScope::is_default")]
+    pub noise: NoiseScope,
 }
 
 impl ReleaseParameters {
@@ -37,11 +60,17 @@ impl ReleaseParameters {
         self.colluders.max(1)
     }
 
-    /// h = t - c: honest survivors that are always there.
+    /// h: noise shares that are always there. Distributed noise has t - c, the honest of the smallest
+    /// survivor set; local noise 1, the unit's own node; central noise n.
     ///
     /// # Errors
     /// [`DpError::NoHonestNoise`] if that is below 1.
     pub fn honest_survivors(&self) -> Result<u16, DpError> {
+        match self.noise {
+            NoiseScope::Distributed => {}
+            NoiseScope::Local => return Ok(1),
+            NoiseScope::Central => return Ok(self.cohort),
+        }
         let colluders = self.assumed_colluders();
         match self.min_survivors.checked_sub(colluders) {
             Some(h) if h >= 1 => Ok(h),

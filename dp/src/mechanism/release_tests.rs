@@ -19,6 +19,7 @@ pub(crate) fn parameters() -> ReleaseParameters {
         colluders: 2,
         float_error: 1e-6,
         max_units_per_node: 10_000,
+        noise: Default::default(),
     }
 }
 

@@ -3,24 +3,27 @@
 use super::words;
 use super::{
     AdversaryClaim, Claims, Identification, Mode, PrivacyStatement, ReleaseClaim, ReleaseKind,
-    STATEMENT_FORMAT, SamplerClaim,
+    STATEMENT_FORMAT, SamplerClaim, Unit,
 };
 use crate::accountant::{ACCOUNTANT_NAME, ACCOUNTANT_VERSION, orders};
 use crate::budget::{Adversary, JobPrivacy};
 use crate::error::DpError;
-use crate::mechanism::Release;
+use crate::mechanism::{NoiseScope, Release};
 use crate::noise::total_variation_bound;
 
 impl PrivacyStatement {
-    /// The statement of a job in mode `record`.
+    /// The statement of a private job.
     ///
     /// # Errors
     /// If the accountant refuses the job's parameters.
     pub fn for_job(job: &JobPrivacy, about: Identification) -> Result<Self, DpError> {
         let mut statement = Self::for_plain_job(about);
-        statement.mode = Mode::Record;
-        statement.claims = Some(Claims::of(job)?);
+        let (unit, noise) = (statement.about.unit, job.training.parameters.noise);
+        statement.mode = Mode::of(unit, noise);
+        statement.adjacency = words::adjacency(unit).to_owned();
+        statement.claims = Some(Claims::of(job, unit)?);
         statement.not_covered = owned(&words::NOT_COVERED);
+        statement.trust = owned(&words::trust(noise));
         Ok(statement)
     }
 
@@ -31,17 +34,17 @@ impl PrivacyStatement {
             software: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             mode: Mode::None,
             about,
-            adjacency: words::ADJACENCY.to_owned(),
+            adjacency: words::adjacency(Unit::Record).to_owned(),
             claims: None,
             not_covered: owned(&words::NONE_NOT_COVERED),
-            trust: owned(&words::TRUST),
+            trust: owned(&words::trust(NoiseScope::Distributed)),
             cryptography: owned(&words::CRYPTOGRAPHY),
         }
     }
 }
 
 impl Claims {
-    fn of(job: &JobPrivacy) -> Result<Self, DpError> {
+    fn of(job: &JobPrivacy, unit: Unit) -> Result<Self, DpError> {
         let book = job.epsilon()?;
         let adversaries = Adversary::ALL
             .into_iter()
@@ -64,8 +67,8 @@ impl Claims {
             rdp: job.rdp()?,
             adversaries,
             releases,
-            sampling: words::SAMPLING.to_owned(),
-            mechanism: words::MECHANISM.to_owned(),
+            sampling: words::sampling(unit).to_owned(),
+            mechanism: words::mechanism(job.training.parameters.noise).to_owned(),
             floating_point: words::FLOATING_POINT.to_owned(),
         })
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accountant::RdpCurve;
 use crate::budget::{Adversary, Guarantee};
-use crate::mechanism::Release;
+use crate::mechanism::{NoiseScope, Release};
 
 /// Version of the statement's layout.
 pub const STATEMENT_FORMAT: u32 = 1;
@@ -21,8 +21,16 @@ pub const STATEMENT_FORMAT: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Distributed noise; differential privacy for the unit.
+    /// Distributed noise; differential privacy for one record.
     Record,
+    /// Distributed noise; differential privacy for all of a person's records in a silo.
+    Person,
+    /// Every node adds the whole noise; for one record, or for a person.
+    RecordLocal,
+    /// Distributed noise; differential privacy for the whole contribution of an agency.
+    Silo,
+    /// As if a trusted aggregator added the noise. Simulations only.
+    Central,
     /// Secure aggregation only: no differential privacy.
     None,
 }
@@ -35,6 +43,21 @@ pub enum Unit {
     Record,
     /// All records of a person in one silo, summed before clipping.
     Person,
+    /// Everything that one agency contributes to a round.
+    Silo,
+}
+
+impl Mode {
+    /// The mode of a private job with this unit and noise.
+    pub fn of(unit: Unit, noise: NoiseScope) -> Self {
+        match (noise, unit) {
+            (NoiseScope::Central, _) => Self::Central,
+            (NoiseScope::Local, _) => Self::RecordLocal,
+            (NoiseScope::Distributed, Unit::Record) => Self::Record,
+            (NoiseScope::Distributed, Unit::Person) => Self::Person,
+            (NoiseScope::Distributed, Unit::Silo) => Self::Silo,
+        }
+    }
 }
 
 /// Which kind of release.

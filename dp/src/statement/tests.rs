@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::budget::JobPrivacy;
 use crate::error::DpError;
-use crate::mechanism::ReleaseParameters;
+use crate::mechanism::{NoiseScope, ReleaseParameters};
 
 fn about() -> Identification {
     Identification {
@@ -27,6 +27,7 @@ fn job() -> JobPrivacy {
         colluders: 2,
         float_error: 1e-6,
         max_units_per_node: 10_000,
+        noise: NoiseScope::Distributed,
     };
     JobPrivacy {
         statistics: Some(Release::derive(&parameters(30, 20.0, 1.0)).unwrap()),
@@ -144,4 +145,40 @@ fn the_page_says_the_numbers() {
         assert!(page.contains(words), "{words} is missing in\n{page}");
     }
     assert!(page.lines().all(|l| !l.contains("  -   -")));
+}
+
+/// Every mode says in its own words what it protects, and none passes for another.
+#[test]
+fn a_statement_for_every_mode() {
+    let of = |unit, noise| {
+        let mut job = job();
+        let again = |r: &Release| {
+            Release::derive(&ReleaseParameters { noise, ..r.parameters.clone() }).unwrap()
+        };
+        job.statistics = job.statistics.as_ref().map(again);
+        job.training = again(&job.training);
+        PrivacyStatement::for_job(&job, Identification { unit, ..about() }).unwrap()
+    };
+    let all = [
+        (Unit::Record, NoiseScope::Distributed, Mode::Record, "one record"),
+        (Unit::Person, NoiseScope::Distributed, Mode::Person, "one person"),
+        (Unit::Record, NoiseScope::Local, Mode::RecordLocal, "nobody else is trusted"),
+        (Unit::Person, NoiseScope::Local, Mode::RecordLocal, "one person"),
+        (Unit::Silo, NoiseScope::Distributed, Mode::Silo, "one agency"),
+        (Unit::Record, NoiseScope::Central, Mode::Central, "yardstick"),
+    ];
+    for (unit, noise, mode, words) in all {
+        let statement = of(unit, noise);
+        assert_eq!(statement.mode, mode);
+        statement.verify().unwrap();
+        assert!(statement.to_text().contains(words), "{mode:?}: {}", statement.to_text());
+        for other in [Mode::Record, Mode::RecordLocal, Mode::Central] {
+            let mut changed = statement.clone();
+            changed.mode = other;
+            assert_eq!(changed.verify().is_ok(), other == mode, "{mode:?} as {other:?}");
+        }
+        let mut changed = statement.clone();
+        changed.about.unit = if unit == Unit::Silo { Unit::Record } else { Unit::Silo };
+        assert!(changed.verify().is_err(), "{mode:?} with another unit");
+    }
 }

@@ -1,5 +1,6 @@
 //! The statement as a page that a person can read.
 
+use super::words;
 use super::{AdversaryClaim, Claims, PrivacyStatement, ReleaseClaim, ReleaseKind, Unit};
 use crate::budget::Adversary;
 
@@ -18,12 +19,16 @@ impl PrivacyStatement {
                 let unit = match self.about.unit {
                     Unit::Record => "one record",
                     Unit::Person => "one person (all records of the person in one silo)",
+                    Unit::Silo => "one agency (everything that it contributes)",
                 };
                 lines.push(format!(
                     "Whether {unit} took part is protected with epsilon = {:.4}, delta = {:e} over \
                      the whole job ({}, {}).",
                     claims.epsilon, claims.delta, self.adjacency, claims.nature
                 ));
+                if let Some(warning) = words::warning(self.mode) {
+                    lines.push(warning.to_owned());
+                }
                 claims.describe(&mut lines);
             }
         }

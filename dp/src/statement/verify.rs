@@ -59,9 +59,10 @@ impl PrivacyStatement {
     pub fn verify(&self) -> Result<(), DpError> {
         let about = self.about.clone();
         let derived = match self.mode {
-            Mode::Record => Self::for_job(&self.job()?, about)?,
             Mode::None => Self::for_plain_job(about),
+            _ => Self::for_job(&self.job()?, about)?,
         };
+        same("mode", &self.mode, &derived.mode)?;
         same("format", &self.format, &derived.format)?;
         same("adjacency", &self.adjacency, &derived.adjacency)?;
         same("not_covered", &self.not_covered, &derived.not_covered)?;

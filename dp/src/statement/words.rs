@@ -1,18 +1,66 @@
 //! The fixed texts of a statement. A change here is a change of what is promised.
 
+use super::{Mode, Unit};
+use crate::mechanism::NoiseScope;
+
 /// Neighbouring data sets.
-pub(super) const ADJACENCY: &str = "add or remove one unit";
+pub(super) fn adjacency(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Record | Unit::Person => "add or remove one unit",
+        Unit::Silo => "replace one agency's contribution by zeros; its noise share stays",
+    }
+}
 
 /// Nature of every epsilon in a statement.
 pub(super) const BOUND: &str = "bound";
 
 /// How units are sampled.
-pub(super) const SAMPLING: &str = "Poisson: each unit of a node independently with the release's \
+pub(super) fn sampling(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Record | Unit::Person => POISSON,
+        Unit::Silo => EVERY_SILO,
+    }
+}
+
+/// What a reader of a statement must be told first.
+pub(super) fn warning(mode: Mode) -> Option<&'static str> {
+    match mode {
+        Mode::Central => Some(
+            "This is a yardstick of simulations: it trusts the aggregator with every contribution and \
+             with the noise, and no node offers it.",
+        ),
+        Mode::Silo => Some(
+            "A single record is protected no less than the whole agency, but the agency's data as a \
+             whole is one unit.",
+        ),
+        _ => None,
+    }
+}
+
+const EVERY_SILO: &str = "none: every agency of the cohort takes part in every round";
+
+const POISSON: &str = "Poisson: each unit of a node independently with the release's \
 sampling rate, from a ChaCha20 generator seeded with 256 bits of the operating system; the realised \
 batch size is never published; every attempt draws a new sample";
 
 /// The mechanism.
-pub(super) const MECHANISM: &str = "distributed discrete Gaussian: contributions clipped in L2, \
+pub(super) fn mechanism(noise: NoiseScope) -> &'static str {
+    match noise {
+        NoiseScope::Distributed => DISTRIBUTED,
+        NoiseScope::Local => LOCAL,
+        NoiseScope::Central => CENTRAL,
+    }
+}
+
+const LOCAL: &str = "local discrete Gaussian: contributions clipped in L2, summed, scaled by \
+s = 100 sqrt(d) / clip, clamped, rounded stochastically; each node adds a whole independent discrete \
+Gaussian with parameter sigma_local = z D; the sum modulo 2^lane_bits is opened";
+
+const CENTRAL: &str = "discrete Gaussian as if added centrally: contributions clipped in L2, summed, \
+scaled by s = 100 sqrt(d) / clip, clamped, rounded stochastically; the shares of all n nodes, \
+sigma_local = z D / sqrt(n) each, are in every sum that is used";
+
+const DISTRIBUTED: &str = "distributed discrete Gaussian: contributions clipped in L2, \
 summed, scaled by s = 100 sqrt(d) / clip, clamped, rounded stochastically; each node adds an \
 independent discrete Gaussian with parameter sigma_local = z D / sqrt(h); the sum modulo \
 2^lane_bits is opened";
@@ -37,7 +85,25 @@ pub(super) const NOT_COVERED: [&str; 5] = [
 ];
 
 /// Who is trusted.
-pub(super) const TRUST: [&str; 3] = [
+pub(super) fn trust(noise: NoiseScope) -> Vec<&'static str> {
+    match noise {
+        NoiseScope::Distributed => TRUST.to_vec(),
+        NoiseScope::Local => LOCAL_TRUST.to_vec(),
+        NoiseScope::Central => CENTRAL_TRUST.to_vec(),
+    }
+}
+
+const LOCAL_TRUST: [&str; 2] = [
+    "a unit's own node runs this software unchanged and keeps its randomness secret",
+    "nobody else is trusted: the guarantee in the book holds against the aggregator and all other nodes",
+];
+
+const CENTRAL_TRUST: [&str; 2] = [
+    "the aggregator sees contributions without noise and is trusted with them",
+    "every node of the cohort contributes to every round and none colludes with anybody",
+];
+
+const TRUST: [&str; 3] = [
     "a unit's own node runs this software unchanged and keeps its randomness secret",
     "the aggregator is not trusted; nor are up to the stated number of colluding nodes, at least one",
     "of the smallest survivor set, the nodes that are no colluders add the noise they promised",
