@@ -124,6 +124,11 @@ impl Policy {
         if !(0.0..1.0).contains(&policy.min_corrupt_fraction) {
             return Err("min_corrupt_fraction must be at least 0 and below 1".into());
         }
+        if policy.modes.contains(&PrivacyMode::Central) {
+            return Err("modes: \"central\" trusts the aggregator with everything and exists in \
+                        simulations only"
+                .into());
+        }
         if policy.min_survivors < 3 {
             return Err("min_survivors below 3 would open sums of too few agencies".into());
         }
@@ -141,7 +146,7 @@ impl Policy {
             return refuse(RefusalCode::UnknownDataset, format!("dataset {}", spec.dataset));
         }
         if !self.modes.contains(&spec.privacy.mode) {
-            return refuse(RefusalCode::PolicyMode, format!("mode {:?}", spec.privacy.mode));
+            return refuse(RefusalCode::PolicyMode, format!("mode {}", spec.privacy.mode.name()));
         }
         let ModelSpec::Mlp { .. } = spec.model;
         if !self.model_families.iter().any(|f| f == "mlp") {
@@ -170,7 +175,7 @@ impl Policy {
             let text = format!("allows for {} of {}, at least a share of {least}", t.corrupt, t.n);
             return refuse(RefusalCode::PolicyCollusion, text);
         }
-        if spec.privacy.mode != PrivacyMode::None && spec.privacy.delta > self.max_delta {
+        if spec.privacy.mode.is_private() && spec.privacy.delta > self.max_delta {
             let text = format!("delta {:e}, at most {:e}", spec.privacy.delta, self.max_delta);
             return refuse(RefusalCode::PolicyDelta, text);
         }

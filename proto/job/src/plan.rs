@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters};
+use tributary_dp::{
+    DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Unit,
+};
 use tributary_ledger::canonical_json;
 use tributary_secagg::{
     Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,
@@ -15,7 +17,7 @@ use tributary_secagg::{
 
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
-use crate::spec::{JobSpec, PrivacyMode, PrivacySpec, SecureAggregationSpec};
+use crate::spec::{JobSpec, LocalSpec, PrivacyMode, SecureAggregationSpec};
 use crate::state::ModelState;
 
 /// Most records one node may hold for a job: the cap behind [`FLOAT_ERROR`].
@@ -58,8 +60,12 @@ pub struct OperationPlan {
     pub lane_bits: u8,
     /// Most records a node may hold; it leaves out what is above.
     pub max_records: u64,
-    /// Poisson sampling rate of records.
+    /// Poisson sampling rate of units.
     pub sampling_rate: f64,
+    /// What is clipped as one: a record, a person's records, or the agency's whole contribution.
+    pub unit: Unit,
+    /// How an agency trains between rounds, where its whole change of the model travels.
+    pub local: Option<LocalSpec>,
     /// The private release; absent in mode `none`.
     pub release: Option<Release>,
 }
@@ -86,7 +92,8 @@ pub struct Plan {
     pub attempts: u32,
     /// Attempts one round may take.
     pub max_attempts: u16,
-    /// The constant B = sum of q N_i that a summed gradient is divided by.
+    /// The constant that a sum is divided by: B = sum of q N_i for gradients, n for the changes of
+    /// models after local training.
     pub batch: f64,
     /// Accounting of the whole job; absent in mode `none`.
     pub privacy: Option<JobPrivacy>,
@@ -170,7 +177,7 @@ impl Plan {
     pub fn derive(manifest: &Manifest) -> Result<Self, PlanError> {
         manifest.validate()?;
         let spec = &manifest.spec;
-        let thresholds = thresholds(manifest.roster.len(), &spec.secure_aggregation)?;
+        let thresholds = thresholds(manifest.roster.len(), spec)?;
         check_size(spec)?;
         let layout = ParameterLayout::of(&spec.model, spec.data.input_width());
         let numeric_features = spec.data.numeric_count();
@@ -196,7 +203,7 @@ impl Plan {
         let counts = Counts { training: attempts, statistics: u32::from(max_attempts) };
         let declared = manifest.roster.iter().map(|r| r.declared_records);
         let max_records = declared.max().unwrap_or(1).max(1);
-        let kinds = releases(&spec.privacy, thresholds, dimensions, counts, max_records)?;
+        let kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
         Ok(Self {
             job: manifest.hash()?,
@@ -205,7 +212,10 @@ impl Plan {
             rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
             attempts,
             max_attempts,
-            batch: spec.privacy.sampling_rate * total as f64,
+            batch: match spec.training.local {
+                Some(_) => f64::from(thresholds.n),
+                None => spec.privacy.sampling_rate * total as f64,
+            },
             layout,
             statistics: kinds.statistics,
             training: kinds.training,
@@ -322,8 +332,13 @@ fn lanes(dimension: usize) -> Result<u32, PlanError> {
         .map_err(|_| PlanError::Size(format!("a vector of {dimension} coordinates is too long")))
 }
 
-fn thresholds(n: usize, spec: &SecureAggregationSpec) -> Result<Thresholds, PlanError> {
+fn thresholds(n: usize, job: &JobSpec) -> Result<Thresholds, PlanError> {
     let n = u16::try_from(n).map_err(|_| PlanError::Size("too many agencies".into()))?;
+    let spec: &SecureAggregationSpec = &job.secure_aggregation;
+    if job.privacy.mode == PrivacyMode::Central {
+        // The yardstick's noise is made of all shares.
+        return Ok(Thresholds::solve(n, spec.corrupt_fraction, 0.0, n)?);
+    }
     Ok(Thresholds::solve(n, spec.corrupt_fraction, spec.dropout_fraction, spec.min_survivors)?)
 }
 
@@ -344,13 +359,16 @@ fn roster(manifest: &Manifest, thresholds: Thresholds) -> Result<Arc<Roster>, Pl
 /// Derives both kinds of release. A target epsilon covers all attempts of the statistics round and
 /// all training attempts, the spare ones included.
 fn releases(
-    privacy: &PrivacySpec,
+    spec: &JobSpec,
     thresholds: Thresholds,
     dimensions: Dimensions,
     counts: Counts,
     max_records: u64,
 ) -> Result<Kinds, PlanError> {
-    // A record contributes (present, u, u^2) per numeric feature with |u| <= 1.
+    let (privacy, unit) = (&spec.privacy, spec.unit());
+    let shape = Shape { unit, local: spec.training.local, max_records };
+    // A record contributes (present, u, u^2) per numeric feature with |u| <= 1; a person or an
+    // agency is clipped to, or averages to, the same norm.
     let statistics_clip = (dimensions.statistics as f64).sqrt();
     let parameters = |dimension, clip_norm, noise_multiplier, sampling_rate| ReleaseParameters {
         clip_norm,
@@ -361,11 +379,12 @@ fn releases(
         min_survivors: thresholds.u_min,
         colluders: thresholds.corrupt.max(1),
         float_error: FLOAT_ERROR,
-        max_units_per_node: max_records,
+        max_units_per_node: if unit == Unit::Silo { 1 } else { max_records },
+        noise: privacy.mode.noise(),
     };
-    if privacy.mode == PrivacyMode::None {
+    if !privacy.mode.is_private() {
         let without = |operation, dimension, clip, rate| {
-            without_noise(operation, dimension, clip, rate, (thresholds.n, max_records))
+            without_noise(operation, dimension, clip, rate, thresholds.n, &shape)
         };
         return Ok(Kinds {
             statistics: (dimensions.statistics > 0)
@@ -389,25 +408,25 @@ fn releases(
         })
         .transpose()?;
     let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
-    let shape = |z| parameters(dimensions.training, clip, z, rate);
+    let wanted = |z| parameters(dimensions.training, clip, z, rate);
     let statistics_releases = statistics.as_ref().map_or(0, |_| counts.statistics);
     let job = match (privacy.noise_multiplier, privacy.epsilon) {
         (Some(z), _) => JobPrivacy {
             statistics,
             statistics_releases,
-            training: Release::derive(&shape(z))?,
+            training: Release::derive(&wanted(z))?,
             training_releases: counts.training,
             delta: privacy.delta,
         },
         (None, Some(target)) => {
             let statistics = statistics.map(|release| (release, statistics_releases));
-            JobPrivacy::calibrate(target, privacy.delta, statistics, &shape(1.0), counts.training)?
+            JobPrivacy::calibrate(target, privacy.delta, statistics, &wanted(1.0), counts.training)?
         }
         (None, None) => {
             return Err(PlanError::Size("privacy: epsilon or noise_multiplier is missing".into()));
         }
     };
-    let kind = |operation, r: &Release| with_noise(operation, r.clone());
+    let kind = |operation, r: &Release| with_noise(operation, r.clone(), &shape);
     Ok(Kinds {
         statistics: job.statistics.as_ref().map(|r| kind(Operation::Statistics, r)).transpose()?,
         training: kind(Operation::Training, &job.training)?,
@@ -415,7 +434,24 @@ fn releases(
     })
 }
 
-fn with_noise(operation: Operation, release: Release) -> Result<OperationPlan, PlanError> {
+/// What an operation has besides its release.
+struct Shape {
+    unit: Unit,
+    local: Option<LocalSpec>,
+    max_records: u64,
+}
+
+impl Shape {
+    fn local(&self, operation: Operation) -> Option<LocalSpec> {
+        self.local.filter(|_| operation == Operation::Training)
+    }
+}
+
+fn with_noise(
+    operation: Operation,
+    release: Release,
+    shape: &Shape,
+) -> Result<OperationPlan, PlanError> {
     let p = &release.parameters;
     Ok(OperationPlan {
         operation,
@@ -424,8 +460,10 @@ fn with_noise(operation: Operation, release: Release) -> Result<OperationPlan, P
         scale: release.scale,
         clamp: release.clamp,
         lane_bits: release.lane_bits,
-        max_records: p.max_units_per_node,
+        max_records: shape.max_records,
         sampling_rate: p.sampling_rate,
+        unit: shape.unit,
+        local: shape.local(operation),
         release: Some(release),
     })
 }
@@ -435,9 +473,12 @@ fn without_noise(
     dimension: usize,
     clip_norm: f64,
     sampling_rate: f64,
-    (cohort, max_records): (u16, u64),
+    cohort: u16,
+    shape: &Shape,
 ) -> Result<OperationPlan, PlanError> {
-    let plain = PlainRelease::derive_capped(clip_norm, dimension, cohort, max_records)?;
+    let local = shape.local(operation);
+    let units = if local.is_some() { 1 } else { shape.max_records };
+    let plain = PlainRelease::derive_capped(clip_norm, dimension, cohort, units)?;
     Ok(OperationPlan {
         operation,
         vector_len: lanes(dimension)?,
@@ -445,8 +486,10 @@ fn without_noise(
         scale: plain.scale,
         clamp: plain.clamp,
         lane_bits: plain.lane_bits,
-        max_records,
+        max_records: shape.max_records,
         sampling_rate,
+        unit: if local.is_some() { Unit::Silo } else { shape.unit },
+        local,
         release: None,
     })
 }

@@ -4,6 +4,7 @@
 //! families and operations that are compiled in: there is no code in a job.
 
 use serde::{Deserialize, Serialize};
+use tributary_dp::{NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
 
 /// Longest description, characters.
@@ -125,6 +126,26 @@ pub struct TrainingSpec {
     /// Seed of the initial model.
     #[serde(default)]
     pub seed: u64,
+    /// Training at the agency between two rounds: then what travels is the change of the model and
+    /// not one gradient. Needed in mode `silo`, possible in mode `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalSpec>,
+}
+
+/// Local training: heavy-ball SGD over shuffled minibatches (McMahan et al. 2017, "Communication-
+/// efficient learning of deep networks from decentralized data", Algorithm 1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalSpec {
+    /// Passes over the agency's records in a round.
+    pub epochs: u32,
+    /// Records of a minibatch.
+    pub batch_size: u32,
+    /// Learning rate at the agency; the server's multiplies the mean change.
+    pub learning_rate: f32,
+    /// Heavy-ball momentum in `[0, 1)`.
+    #[serde(default)]
+    pub momentum: f32,
 }
 
 /// Who is protected against whom.
@@ -133,8 +154,69 @@ pub struct TrainingSpec {
 pub enum PrivacyMode {
     /// One record, add/remove; the sum carries central-level noise made of the nodes' shares.
     Record,
+    /// All records of one person in an agency, add/remove; distributed noise.
+    Person,
+    /// One record (or person), add/remove; every node adds the whole noise and trusts nobody.
+    RecordLocal,
+    /// A whole agency's change of the model; distributed noise. For hundreds of agencies.
+    Silo,
+    /// As if a trusted aggregator added the noise: the yardstick of simulations, offered to nobody.
+    Central,
     /// Secure aggregation only. Runs only where a node's policy allows it in words.
     None,
+}
+
+impl PrivacyMode {
+    /// As it stands in a job file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Person => "person",
+            Self::RecordLocal => "record-local",
+            Self::Silo => "silo",
+            Self::Central => "central",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether there is a guarantee at all.
+    pub fn is_private(self) -> bool {
+        self != Self::None
+    }
+
+    /// Whose noise the guarantee counts on.
+    pub fn noise(self) -> NoiseScope {
+        match self {
+            Self::RecordLocal => NoiseScope::Local,
+            Self::Central => NoiseScope::Central,
+            Self::Record | Self::Person | Self::Silo | Self::None => NoiseScope::Distributed,
+        }
+    }
+
+    /// Who is protected against whom, in a sentence for whoever has to approve it.
+    pub fn promise(self) -> &'static str {
+        match self {
+            Self::Record => {
+                "hides whether one record took part from the aggregator with the tolerated colluders, \
+                 from every agency and from the public; the agencies' noise adds up"
+            }
+            Self::Person => {
+                "hides whether one person took part (all of their records at an agency) from the \
+                 aggregator with the tolerated colluders, from every agency and from the public"
+            }
+            Self::RecordLocal => {
+                "hides whether one record (or person) took part from everybody, even if all other \
+                 agencies and the aggregator work together; costs the square root of the number of \
+                 agencies in noise"
+            }
+            Self::Silo => {
+                "hides what a whole agency contributed from the aggregator with the tolerated \
+                 colluders, from every other agency and from the public"
+            }
+            Self::Central => "trusts the aggregator with everything: a yardstick of simulations",
+            Self::None => "hides an agency's vector within one sum; no differential privacy",
+        }
+    }
 }
 
 /// Privacy parameters. Exactly one of `epsilon` and `noise_multiplier` is given in a private mode.
@@ -227,6 +309,33 @@ impl JobSpec {
         Ok(spec)
     }
 
+    /// Whose presence is hidden.
+    pub fn unit(&self) -> Unit {
+        match self.privacy.mode {
+            PrivacyMode::Silo => Unit::Silo,
+            PrivacyMode::Person => Unit::Person,
+            _ => Unit::Record,
+        }
+    }
+
+    fn validate_local(&self) -> Result<(), SpecError> {
+        match (self.privacy.mode, &self.training.local) {
+            (PrivacyMode::Silo, None) => Err(SpecError::new(
+                "training.local",
+                "mode \"silo\" protects a whole change of the model: say how agencies train",
+            )),
+            (PrivacyMode::Silo, _) if self.privacy.sampling_rate < 1.0 => Err(SpecError::new(
+                "privacy.sampling_rate",
+                "must be 1 in mode \"silo\": every agency takes part",
+            )),
+            (PrivacyMode::Silo | PrivacyMode::None, _) | (_, None) => Ok(()),
+            (mode, Some(_)) => Err(SpecError::new(
+                "training.local",
+                format!("mode {:?} takes one step a round; leave it out", mode.name()),
+            )),
+        }
+    }
+
     /// Checks every bound that does not depend on the roster.
     pub fn validate(&self) -> Result<(), SpecError> {
         check_name("name", &self.name)?;
@@ -247,6 +356,7 @@ impl JobSpec {
         self.model.validate()?;
         self.training.validate()?;
         self.privacy.validate()?;
+        self.validate_local()?;
         self.secure_aggregation.validate()
     }
 }
@@ -362,6 +472,25 @@ impl TrainingSpec {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(SpecError::new("training.momentum", "must be in [0, 1)"));
         }
+        self.local.as_ref().map_or(Ok(()), LocalSpec::validate)
+    }
+}
+
+impl LocalSpec {
+    fn validate(&self) -> Result<(), SpecError> {
+        if self.epochs == 0 || self.epochs > 1000 {
+            return Err(SpecError::new("training.local.epochs", "between 1 and 1000"));
+        }
+        if self.batch_size == 0 || self.batch_size > 1 << 20 {
+            return Err(SpecError::new("training.local.batch_size", "between 1 and 1,048,576"));
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            let text = "must be finite and positive";
+            return Err(SpecError::new("training.local.learning_rate", text));
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(SpecError::new("training.local.momentum", "must be in [0, 1)"));
+        }
         Ok(())
     }
 }
@@ -384,8 +513,8 @@ impl PrivacySpec {
                 "privacy.mode",
                 "mode \"none\" has no noise: remove epsilon and noise_multiplier",
             )),
-            (PrivacyMode::Record, Some(e), None) if positive(e) => self.validate_statistics(),
-            (PrivacyMode::Record, None, Some(z)) if positive(z) => self.validate_statistics(),
+            (_, Some(e), None) if positive(e) => self.validate_statistics(),
+            (_, None, Some(z)) if positive(z) => self.validate_statistics(),
             _ => Err(SpecError::new(
                 "privacy",
                 "give exactly one of epsilon and noise_multiplier, positive",

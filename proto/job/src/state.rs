@@ -183,6 +183,7 @@ mod tests {
             final_learning_rate: None,
             momentum: 0.5,
             seed: 0,
+            local: None,
         };
         let mut s = state();
         let before = s.parameters[0];
