@@ -157,7 +157,7 @@ impl VirtualNode {
             aggregator: recipe.aggregator,
             policy: recipe.policy.clone(),
             datasets: BTreeMap::from([(recipe.dataset.clone(), source)]),
-            trainers: Box::new(move |model, inputs| trainer.make(model, inputs)),
+            trainers: Box::new(move |model, inputs, outputs| trainer.make(model, inputs, outputs)),
             threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(move || {
                 // The count goes on over restarts: noise is never drawn twice.

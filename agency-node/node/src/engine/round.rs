@@ -198,6 +198,7 @@ impl ActiveJob {
         };
         let made = vector::make(
             operation,
+            vector::unit_of(operation),
             &self.data,
             self.trainer.as_mut(),
             &self.state,
@@ -206,8 +207,10 @@ impl ActiveJob {
         )
         .map_err(failed)?;
         if made.non_finite > 0 {
-            let text =
-                format!("{} records had no finite gradient and count as zero", made.non_finite);
+            let text = format!(
+                "{} records or persons had no finite gradient and count as zero",
+                made.non_finite
+            );
             out.push(Output::Note(text));
         }
         Ok(running.machine.provide_vector(made.lanes, &mut rng)?)

@@ -1,0 +1,188 @@
+//! Sampling, grouping and clipping of records and persons.
+
+use super::*;
+use tributary_job::ParameterLayout;
+use tributary_job::plan::FLOAT_ERROR;
+use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, ModelSpec, Transform};
+use tributary_training::{ClippedSum, ReferenceTrainer, TrainerError};
+
+#[test]
+fn the_plan_allows_for_the_rounding_of_every_summation_used() {
+    let records = MAX_RECORDS_PER_NODE;
+    assert!(tributary_training::float_error(records as usize) <= FLOAT_ERROR);
+    assert!(
+        tributary_training::unit_float_error(records as usize, records as usize) <= FLOAT_ERROR
+    );
+    assert!(tributary_dp::summation_error(records).unwrap() <= FLOAT_ERROR);
+    assert!(records as usize <= tributary_training::trainer::MAX_RECORDS);
+}
+
+#[test]
+fn summing_by_groups_lengthens_no_chain_of_additions() {
+    // The first addition to zero is exact and rounds nothing.
+    let additions = |parts: usize| parts.saturating_sub(1);
+    for records in (1..40 * GROUP).step_by(37).chain([MAX_RECORDS_PER_NODE as usize]) {
+        let microbatches = records.div_ceil(MICROBATCH);
+        let within = additions(microbatches.min(GROUP / MICROBATCH));
+        let over = additions(records.div_ceil(GROUP));
+        assert!(within + over <= additions(microbatches), "{records}");
+    }
+}
+
+/// Notes how many rows it is given at a time.
+struct Watched(ReferenceTrainer, Vec<usize>);
+
+impl Trainer for Watched {
+    fn name(&self) -> &'static str {
+        "watched"
+    }
+    fn dimension(&self) -> usize {
+        self.0.dimension()
+    }
+    fn outputs(&self) -> usize {
+        self.0.outputs()
+    }
+    fn clipped_gradient_sum(
+        &mut self,
+        parameters: &[f32],
+        batch: &Batch<'_>,
+        clip_norm: f64,
+    ) -> Result<ClippedSum, TrainerError> {
+        self.1.push(batch.len());
+        self.0.clipped_gradient_sum(parameters, batch, clip_norm)
+    }
+    fn gradient_sum(&mut self, p: &[f32], b: &Batch<'_>) -> Result<Vec<f64>, TrainerError> {
+        self.0.gradient_sum(p, b)
+    }
+    fn predict(&mut self, p: &[f32], f: Rows<'_>) -> Result<Vec<f32>, TrainerError> {
+        self.0.predict(p, f)
+    }
+}
+
+fn operation(layout: &ParameterLayout) -> OperationPlan {
+    OperationPlan {
+        operation: Operation::Training,
+        vector_len: layout.total() as u32,
+        clip_norm: 0.5,
+        scale: 1000.0,
+        clamp: 1 << 20,
+        lane_bits: 32,
+        max_records: MAX_RECORDS_PER_NODE,
+        sampling_rate: 1.0,
+        release: None,
+    }
+}
+
+#[test]
+fn a_large_batch_comes_in_groups_and_gives_the_same_sum() {
+    let numeric = FeatureSpec::numeric("x", 0.0, 1000.0, Transform::Identity);
+    let spec = DataSpec::new(LabelSpec::binary("y", "1", "0"), vec![numeric]);
+    let mut text = String::from("x,y\n");
+    for i in 0..2 * GROUP + 5 {
+        text += &format!("{},{}\n", i * 7 % 1000, i % 2);
+    }
+    let data = Dataset::read_csv(text.as_bytes(), &spec).unwrap();
+    let model = ModelSpec::Mlp { hidden: vec![3] };
+    let layout = ParameterLayout::of(&model, 1, 1);
+    let state = ModelState::initial(&layout, 1, 7);
+    let operation = operation(&layout);
+    let mut trainer = Watched(ReferenceTrainer::new(&model, 1, 1), Vec::new());
+    let all: Vec<u32> = (0..data.len() as u32).collect();
+    let (sum, _) = clipped_gradients(&operation, None, &data, &mut trainer, &state, &all).unwrap();
+    assert_eq!(trainer.1, [GROUP, GROUP, 5]);
+    let mut features = Vec::new();
+    data.features(&all, &state.normalisation, &mut features);
+    let labels = data.labels(&all);
+    let batch = Batch::new(Rows::new(&features, 1).unwrap(), &labels).unwrap();
+    let whole = trainer.0.clipped_gradient_sum(&state.parameters, &batch, 0.5).unwrap();
+    assert!(sum.iter().zip(&whole.sum).all(|(a, b)| (a - b).abs() < 1e-8));
+    // Nothing drawn: zeros of the full length, not an error.
+    let (none, _) = clipped_gradients(&operation, None, &data, &mut trainer, &state, &[]).unwrap();
+    assert_eq!(none, vec![0.0; layout.total()]);
+}
+
+/// 600 persons with 1 to 16 records; one value apiece, so that their gradients add up.
+fn table_of_persons() -> (Dataset, DataSpec) {
+    let numeric = FeatureSpec::numeric("x", 0.0, 600.0, Transform::Identity);
+    let mut spec = DataSpec::new(LabelSpec::binary("y", "1", "0"), vec![numeric]);
+    spec.person_column = Some("who".into());
+    let mut text = String::from("who,x,y\n");
+    for round in 0..20 {
+        for person in 0..600 {
+            if person % 20 >= round {
+                text += &format!("p{person},{person},{}\n", person % 2);
+            }
+        }
+    }
+    (Dataset::read_csv(text.as_bytes(), &spec).unwrap(), spec)
+}
+
+#[test]
+fn with_persons_as_units_each_is_clipped_as_a_whole() {
+    let (data, _) = table_of_persons();
+    let persons = data.persons().unwrap();
+    assert_eq!(persons.len(), 600);
+    let model = ModelSpec::Mlp { hidden: vec![3] };
+    let layout = ParameterLayout::of(&model, 1, 1);
+    let state = ModelState::initial(&layout, 1, 7);
+    let operation = OperationPlan { clip_norm: 1e-3, ..operation(&layout) };
+    let mut trainer = Watched(ReferenceTrainer::new(&model, 1, 1), Vec::new());
+    let all: Vec<u32> = (0..600).collect();
+    let mut run = |sample: &[u32]| {
+        clipped_gradients(&operation, Some(persons), &data, &mut trainer, &state, sample).unwrap().0
+    };
+    let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let mut expected = vec![0.0; layout.total()];
+    for person in &all {
+        let own = run(&[*person]);
+        assert!(norm(&own) <= 1e-3 && norm(&own) > 0.99e-3, "a person weighs one clip norm");
+        expected.iter_mut().zip(&own).for_each(|(e, v)| *e += v);
+    }
+    let found = run(&all);
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12));
+    trainer.1.clear();
+    let groups = groups(Some(persons), &all);
+    assert!(groups.len() > 1 && groups.iter().all(|g| g.rows.len() <= GROUP));
+    let rows: usize = groups.iter().map(|g| g.rows.len()).sum();
+    assert_eq!(rows, data.len(), "nobody is lost");
+}
+
+#[test]
+fn the_unit_decides_what_is_summed_and_persons_need_a_column() {
+    let (data, mut spec) = table_of_persons();
+    let model = ModelSpec::Mlp { hidden: vec![] };
+    let layout = ParameterLayout::of(&model, 1, 1);
+    let state = ModelState::initial(&layout, 1, 7);
+    let mut trainer = ReferenceTrainer::new(&model, 1, 1);
+    let statistics = OperationPlan {
+        operation: Operation::Statistics,
+        vector_len: 3,
+        clip_norm: 3f64.sqrt(),
+        ..operation(&layout)
+    };
+    let mut rng = SecretRng::danger_deterministic([1; 32]);
+    let mut count = |unit, data: &Dataset, operation: &OperationPlan| {
+        let made = make(operation, unit, data, &mut trainer, &state, None, &mut rng)?;
+        Ok::<_, String>(operation.from_lanes(&made.lanes)[0] as f64 / operation.scale)
+    };
+    let records = count(Unit::Record, &data, &statistics).unwrap();
+    assert!((records - data.len() as f64).abs() < 1.0);
+    let persons = count(Unit::Person, &data, &statistics).unwrap();
+    assert!(persons > 600.0 && persons < 600.0 * 3f64.sqrt() + 1.0, "{persons}");
+    let fewer = OperationPlan { max_records: 10, ..statistics.clone() };
+    assert!(count(Unit::Person, &data, &fewer).unwrap() < 18.0, "ten persons, not ten records");
+    spec.person_column = None;
+    let without = Dataset::read_csv(&b"who,x,y\np,1,0\n"[..], &spec).unwrap();
+    assert!(count(Unit::Person, &without, &statistics).unwrap_err().contains("person_column"));
+}
+
+#[test]
+fn groups_of_persons_lengthen_no_chain_beyond_the_bound() {
+    // Two neighbouring microbatches, and two neighbouring groups, are more than one full one.
+    for records in [1, 255, 5000, 100_000, MAX_RECORDS_PER_NODE as usize] {
+        let within = 2 * GROUP.min(records).div_ceil(MICROBATCH) + 1;
+        let over = 2 * records.div_ceil(GROUP) + 1;
+        let allowed = 2 * records.div_ceil(MICROBATCH) + 64;
+        assert!(within + over <= allowed + 1, "{records}: {within} + {over}, {allowed}");
+    }
+}
