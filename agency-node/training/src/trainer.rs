@@ -16,8 +16,10 @@ pub const MAX_RECORDS: usize = 1 << 24;
 ///   ReLU between the layers; one logit with binary cross-entropy as the loss, or K logits with
 ///   softmax cross-entropy.
 /// * What is clipped is a unit (see [`Batch`]): the sum of the gradients of its records.
-/// * The bits of one unit's contribution depend on that unit and the parameters alone: neither on
-///   the other units of the batch nor on its place among them. Sensitivity counts on it.
+/// * The bits of a record's gradient and of its unit's clip factor depend on that unit and the
+///   parameters alone: neither on the other units of the batch nor on its place among them.
+///   Sensitivity counts on it. (In which order a unit's records are added may depend on its place;
+///   [`unit_float_error`](crate::unit_float_error()) holds for any order.)
 /// * A unit with a record whose gradient is not finite contributes exact zeros as a whole. So does
 ///   one with a label that is no class.
 /// * Sums are made as [`float_error`](crate::float_error()) assumes: in f64, per

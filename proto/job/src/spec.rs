@@ -192,7 +192,17 @@ impl JobSpec {
         self.model.validate()?;
         self.training.validate()?;
         self.privacy.validate()?;
-        self.secure_aggregation.validate()
+        self.secure_aggregation.validate()?;
+        // Leaving out a person's later rows makes one record decide about another: with records as
+        // units, adding one would change two.
+        if self.data.person_column.is_some() && self.privacy.mode == PrivacyMode::Record {
+            return Err(SpecError::new(
+                "data.person_column",
+                "mode \"record\" protects single records and needs none: persons are the unit of \
+                 another mode",
+            ));
+        }
+        Ok(())
     }
 }
 

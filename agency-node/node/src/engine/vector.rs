@@ -40,6 +40,11 @@ pub(super) fn make(
     if operation.release.is_some() && noise.is_none() {
         return Err("a private release without its noise sampler".into());
     }
+    // A table with persons leaves out what is beyond a person's maximum; one record more could push
+    // another one out, which a release that protects single records does not cover.
+    if operation.release.is_some() && unit == Unit::Record && data.persons().is_some() {
+        return Err("the job names persons, but its release protects single records".into());
+    }
     let persons = persons_of(unit, data)?;
     // The width of the lanes and the rounding bound cover this many; what is above is left out.
     let most = usize::try_from(operation.max_records.min(MAX_RECORDS_PER_NODE));

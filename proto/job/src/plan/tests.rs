@@ -113,6 +113,7 @@ fn impossible_jobs_are_refused_with_the_section_to_change() {
         ("[privacy]", "[privacy]\ndelte = 1", "delte"),
         ("agencies = [\"a\", \"b\"", "agencies = [\"a\", \"a\"", "twice"),
         ("epsilon = 2.0", "epsilon = 0.001", "privacy"),
+        ("[data]", "[data]\nperson_column = \"who\"", "person_column"),
     ] {
         let error = bad(from, to);
         assert!(error.contains(expected), "{to}: {error}");
@@ -166,7 +167,9 @@ fn a_description_is_one_short_printable_line() {
 
 #[test]
 fn mode_none_has_no_noise_and_no_epsilon() {
-    let text = JOB.replace("mode = \"record\"\nepsilon = 2.0", "mode = \"none\"");
+    let text = JOB
+        .replace("mode = \"record\"\nepsilon = 2.0", "mode = \"none\"")
+        .replace("[data]", "[data]\nperson_column = \"who\"");
     let plan = Plan::derive(&manifest(&text)).unwrap();
     assert!(plan.epsilon().unwrap().is_none());
     assert!(plan.training.release.is_none());

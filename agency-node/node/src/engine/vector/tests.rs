@@ -1,6 +1,7 @@
 //! Sampling, grouping and clipping of records and persons.
 
 use super::*;
+use tributary_dp::{Release, ReleaseParameters};
 use tributary_job::ParameterLayout;
 use tributary_job::plan::FLOAT_ERROR;
 use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, ModelSpec, Transform};
@@ -174,6 +175,40 @@ fn the_unit_decides_what_is_summed_and_persons_need_a_column() {
     spec.person_column = None;
     let without = Dataset::read_csv(&b"who,x,y\np,1,0\n"[..], &spec).unwrap();
     assert!(count(Unit::Person, &without, &statistics).unwrap_err().contains("person_column"));
+}
+
+#[test]
+fn a_release_for_single_records_refuses_a_table_that_leaves_out_rows_of_persons() {
+    let (data, _) = table_of_persons();
+    let model = ModelSpec::Mlp { hidden: vec![] };
+    let layout = ParameterLayout::of(&model, 1, 1);
+    let state = ModelState::initial(&layout, 1, 7);
+    let mut trainer = ReferenceTrainer::new(&model, 1, 1);
+    let release = Release::derive(&ReleaseParameters {
+        clip_norm: 0.5,
+        dimension: layout.total(),
+        noise_multiplier: 1.0,
+        sampling_rate: 1.0,
+        cohort: 5,
+        min_survivors: 4,
+        colluders: 1,
+        float_error: FLOAT_ERROR,
+        max_units_per_node: 1000,
+    });
+    let release = release.unwrap();
+    let noise = DiscreteGaussian::new(release.sigma_local).unwrap();
+    let operation = OperationPlan {
+        scale: release.scale,
+        clamp: release.clamp,
+        lane_bits: release.lane_bits,
+        release: Some(release),
+        ..operation(&layout)
+    };
+    let mut rng = SecretRng::danger_deterministic([1; 32]);
+    let mut run =
+        |unit| make(&operation, unit, &data, &mut trainer, &state, Some(&noise), &mut rng).err();
+    assert!(run(Unit::Record).unwrap().contains("single records"));
+    assert_eq!(run(Unit::Person), None);
 }
 
 #[test]
