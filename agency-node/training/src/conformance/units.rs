@@ -166,15 +166,18 @@ pub(super) fn a_non_finite_record_takes_its_unit_along(make: Make<'_>) {
         let good = case.random(20, 2.0, 58);
         let expected = case.clipped_units(&good, &[3, 1, 16], 0.5).sum;
         for place in 0..4 {
-            let mut records = good.select((0..4).chain([7, 8, 9, 10]).chain(4..20));
+            // Behind the others, so that they keep their slots and the order of their additions.
+            let mut records = good.select((0..20).chain([7, 8, 9, 10]));
             if place == 3 {
-                records.labels[4 + place] = f32::NAN;
+                records.labels[20 + place] = f32::NAN;
             } else {
-                records.values[(4 + place) * records.width] = f32::INFINITY;
+                records.values[(20 + place) * records.width] = f32::INFINITY;
             }
-            let found = case.clipped_units(&records, &[3, 1, 4, 16], 0.5);
+            let found = case.clipped_units(&records, &[3, 1, 16, 4], 0.5);
             assert_eq!(found.non_finite, 1, "the unit is counted once");
             assert!(found.sum == expected, "a broken unit contributes exact zeros");
+            let alone = case.clipped_units(&records.select(20..24), &[4], 0.5).sum;
+            assert!(alone.iter().all(|v| *v == 0.0), "a broken unit alone is exact zeros");
         }
     }
 }
