@@ -84,10 +84,11 @@ struct Baseline<'a> {
 impl Baseline<'_> {
     fn measure(&self, data: &[&Dataset], test: &Dataset) -> Result<Evaluation, SimulationError> {
         let failed = |e: &dyn std::fmt::Display| SimulationError::Trainer(e.to_string());
-        let (model, inputs): (&ModelSpec, usize) = (&self.job.model, self.job.data.input_width());
-        let mut trainer = self.kind.make(model, inputs).map_err(|e| failed(&e))?;
+        let (model, data_spec): (&ModelSpec, _) = (&self.job.model, &self.job.data);
+        let (inputs, outputs) = (data_spec.input_width(), data_spec.output_width());
+        let mut trainer = self.kind.make(model, inputs, outputs).map_err(|e| failed(&e))?;
         let norm = exact_normalisation(data);
-        let layout = ParameterLayout::of(model, inputs);
+        let layout = ParameterLayout::of(model, inputs, outputs);
         let initial = layout.initial_parameters(self.job.training.seed);
         let best = fit(trainer.as_mut(), data, &norm, initial).map_err(|e| failed(&e))?;
         let rows = all_rows(test);

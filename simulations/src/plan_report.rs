@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Serialize;
 use tributary_dp::Adversary;
 use tributary_job::manifest::{MANIFEST_VERSION, Manifest, RosterEntry};
+use tributary_job::spec::PrivacyMode;
 use tributary_job::{JobSpec, OperationPlan, Plan, PlanError};
 use tributary_secagg::CHUNK_LANES;
 
@@ -44,6 +45,8 @@ pub struct PlanReport {
     pub statistics: Option<NoiseReport>,
     /// Noise of a training release; absent in mode `none`.
     pub training: Option<NoiseReport>,
+    /// Privacy mode.
+    pub mode: PrivacyMode,
     /// Target delta; 0 in mode `none`.
     pub delta: f64,
     /// Epsilon of the whole job, all attempts used, against each adversary; empty in mode `none`.
@@ -123,6 +126,7 @@ impl PlanReport {
             attempts: plan.attempts
                 + plan.statistics.as_ref().map_or(0, |_| u32::from(plan.max_attempts)),
             parameters: d,
+            mode: spec.privacy.mode,
             batch: plan.batch,
             vector_bytes: d * 4,
             chunks: d.div_ceil(CHUNK_LANES),
@@ -204,6 +208,7 @@ impl fmt::Display for PlanReport {
             let what = if name == "training" { "average gradient" } else { "sums" };
             writeln!(f, "  sigma in the {what:<20}{:.3e}", noise.sigma_average)?;
         }
+        writeln!(f, "\nmode {:?}: {}", self.mode.name(), self.mode.promise())?;
         if self.epsilon.is_empty() {
             return write!(f, "\nprivacy: mode \"none\": NO differential privacy");
         }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use tributary_dp::{Identification, PrivacyStatement, Unit};
+use tributary_dp::{Identification, PrivacyStatement};
 use tributary_job::Plan;
 
 use crate::charges::Charges;
@@ -31,7 +31,7 @@ pub fn build(
 ) -> Result<PrivacyStatement, SimulationError> {
     let refuse = |e: tributary_dp::DpError| SimulationError::evidence("privacy statement", e);
     let about = Identification {
-        unit: Unit::Record,
+        unit: plan.training.unit,
         job_hash: Some(plan.job.to_string()),
         book_hash: None,
         audit_lower_bound: None,

@@ -41,21 +41,30 @@ pub struct Summary {
     pub min_survivors: u16,
     /// Colluding agencies that the protocol tolerates.
     pub colluders: u16,
-    /// Area under the ROC curve of the federated model on the test table.
-    pub test_auc: f64,
-    /// Its accuracy at probability one half.
+    /// Area under the ROC curve of the federated model on the test table; of a binary model only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_auc: Option<f64>,
+    /// Its accuracy: at probability one half, or of the most probable class.
     pub test_accuracy: f64,
     /// Its mean cross-entropy in nats.
     pub test_log_loss: f64,
     /// Records of the test table.
     pub test_records: u64,
-    /// AUC on the way.
+    /// Quality on the way.
     pub learning_curve: Vec<CurvePoint>,
     /// AUC of the same network trained without privacy on all records in one place.
-    pub pooled_test_auc: f64,
-    /// AUC of the same network trained without privacy at each agency alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooled_test_auc: Option<f64>,
+    /// AUC of the same network trained without privacy at each agency alone; empty unless binary.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub silo_test_auc: BTreeMap<String, f64>,
-    /// Privacy mode: `record` or `none`.
+    /// Accuracy of the network trained on all records in one place.
+    #[serde(default)]
+    pub pooled_test_accuracy: f64,
+    /// Accuracy of the network trained at each agency alone.
+    #[serde(default)]
+    pub silo_test_accuracy: BTreeMap<String, f64>,
+    /// Privacy mode, as in the job.
     pub mode: String,
     /// Epsilon of the statement: for every attempt the agencies reserved, against the aggregator
     /// with the tolerated colluders. Absent in mode `none`.
@@ -98,8 +107,12 @@ pub struct Summary {
 pub struct CurvePoint {
     /// Secure rounds applied.
     pub round: u32,
-    /// AUC on the test table.
-    pub test_auc: f64,
+    /// AUC on the test table; of a binary model only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_auc: Option<f64>,
+    /// Accuracy on the test table.
+    #[serde(default)]
+    pub test_accuracy: f64,
     /// Mean cross-entropy in nats.
     pub test_log_loss: f64,
 }
@@ -162,9 +175,29 @@ impl Summary {
         write_file(path, text.as_bytes())
     }
 
+    /// What the models are compared by: `AUC` if they are binary, otherwise `accuracy`.
+    pub fn measure(&self) -> &'static str {
+        if self.test_auc.is_some() { "AUC" } else { "accuracy" }
+    }
+
+    /// The federated model by that measure.
+    pub fn quality(&self) -> f64 {
+        self.test_auc.unwrap_or(self.test_accuracy)
+    }
+
+    /// The pooled model by that measure.
+    pub fn pooled_quality(&self) -> f64 {
+        self.pooled_test_auc.unwrap_or(self.pooled_test_accuracy)
+    }
+
+    /// Each agency alone by that measure.
+    pub fn silo_quality(&self) -> &BTreeMap<String, f64> {
+        if self.test_auc.is_some() { &self.silo_test_auc } else { &self.silo_test_accuracy }
+    }
+
     /// The best agency alone.
     pub fn best_silo(&self) -> Option<(&str, f64)> {
-        let silos = self.silo_test_auc.iter().map(|(name, auc)| (name.as_str(), *auc));
+        let silos = self.silo_quality().iter().map(|(name, v)| (name.as_str(), *v));
         silos.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
@@ -172,6 +205,13 @@ impl Summary {
     pub fn rounds_survived(&self, agency: &str) -> usize {
         let names = |round: &&Vec<String>| round.iter().any(|name| name == agency);
         self.survivors.iter().filter(names).count()
+    }
+}
+
+impl CurvePoint {
+    /// The model by [`Summary::measure`].
+    pub fn quality(&self) -> f64 {
+        self.test_auc.unwrap_or(self.test_accuracy)
     }
 }
 

@@ -29,26 +29,32 @@ impl TrainerKind {
         }
     }
 
-    /// Makes a trainer for a model over `inputs` features.
+    /// Makes a trainer for a model from `inputs` features to `outputs` logits.
     ///
     /// # Errors
     /// If this build has no libtorch, or libtorch cannot be used on this machine.
-    pub fn make(self, model: &ModelSpec, inputs: usize) -> Result<Box<dyn Trainer>, String> {
+    pub fn make(
+        self,
+        model: &ModelSpec,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Box<dyn Trainer>, String> {
         match self {
-            Self::Reference => Ok(Box::new(ReferenceTrainer::new(model, inputs))),
-            Self::Torch => torch(model, inputs),
+            Self::Reference => Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs))),
+            Self::Torch => torch(model, inputs, outputs),
         }
     }
 }
 
 #[cfg(feature = "torch")]
-fn torch(model: &ModelSpec, inputs: usize) -> Result<Box<dyn Trainer>, String> {
-    let trainer = tributary_torch::TorchTrainer::new(model, inputs).map_err(|e| e.to_string())?;
+fn torch(model: &ModelSpec, inputs: usize, outputs: usize) -> Result<Box<dyn Trainer>, String> {
+    let trainer =
+        tributary_torch::TorchTrainer::new(model, inputs, outputs).map_err(|e| e.to_string())?;
     Ok(Box::new(trainer))
 }
 
 #[cfg(not(feature = "torch"))]
-fn torch(_: &ModelSpec, _: usize) -> Result<Box<dyn Trainer>, String> {
+fn torch(_: &ModelSpec, _: usize, _: usize) -> Result<Box<dyn Trainer>, String> {
     Err("this program was built without libtorch: use --trainer reference, or build it with the \
          feature `torch`"
         .into())

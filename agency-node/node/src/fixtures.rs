@@ -173,7 +173,9 @@ impl Federation {
             aggregator: self.aggregator.verifying_key(),
             policy: policy(),
             datasets: BTreeMap::from([("d".to_owned(), source)]),
-            trainers: Box::new(|model, inputs| Ok(Box::new(ReferenceTrainer::new(model, inputs)))),
+            trainers: Box::new(|model, inputs, outputs| {
+                Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
+            }),
             threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         }

@@ -10,25 +10,25 @@ use crate::engine::TrainerFactory;
 /// A factory for the trainer.
 pub fn factory(kind: TrainerKind) -> TrainerFactory {
     match kind {
-        TrainerKind::Reference => {
-            Box::new(|model, inputs| Ok(Box::new(ReferenceTrainer::new(model, inputs))))
-        }
+        TrainerKind::Reference => Box::new(|model, inputs, outputs| {
+            Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
+        }),
         #[cfg(feature = "torch")]
-        TrainerKind::Torch => Box::new(|model, inputs| {
-            match tributary_torch::TorchTrainer::new(model, inputs) {
+        TrainerKind::Torch => Box::new(|model, inputs, outputs| {
+            match tributary_torch::TorchTrainer::new(model, inputs, outputs) {
                 Ok(trainer) => Ok(Box::new(trainer)),
                 // On this machine libtorch's kernels would let one record's bits depend on its
                 // neighbours; privacy counts on them not to. The reference trainer never does.
                 Err(error @ TrainerError::PlaceDependent { .. }) => {
                     tracing::warn!("{error}; training with the reference trainer instead");
-                    Ok(Box::new(ReferenceTrainer::new(model, inputs)))
+                    Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
                 }
                 Err(error) => Err(error.to_string()),
             }
         }),
         #[cfg(not(feature = "torch"))]
         TrainerKind::Torch => {
-            Box::new(|_, _| Err("this binary was built without libtorch".to_owned()))
+            Box::new(|_, _, _| Err("this binary was built without libtorch".to_owned()))
         }
     }
 }

@@ -4,8 +4,11 @@
 //! leaf, every layer records its input and pre-activation, and one backward pass of the summed loss
 //! towards the pre-activations gives all that norms and clipped sums are made of.
 
+use std::ops::Range;
+
 use tch::{Kind, Reduction, TchError, Tensor};
 use tributary_training::mlp::MlpShape;
+use tributary_training::softmax;
 
 use crate::layer::Layer;
 use crate::linear::Linear;
@@ -21,6 +24,7 @@ enum Stage {
 /// Layers in order, holding one set of parameters.
 pub(crate) struct Network {
     stages: Vec<Stage>,
+    outputs: usize,
 }
 
 /// A layer with what it saw and the gradient of the summed loss by its output.
@@ -44,16 +48,16 @@ impl Network {
             let linear = Linear::new(layer, parameters)?;
             stages.push(Stage::Layer(Box::new(linear)));
         }
-        Ok(Self { stages })
+        Ok(Self { stages, outputs: shape.outputs() })
     }
 
-    /// A network of any layers, to try checks on.
+    /// A network of any layers that ends in `outputs` logits, to try checks on.
     #[cfg(test)]
-    pub(crate) fn of_layers(layers: Vec<Box<dyn Layer>>) -> Self {
-        Self { stages: layers.into_iter().map(Stage::Layer).collect() }
+    pub(crate) fn of_layers(layers: Vec<Box<dyn Layer>>, outputs: usize) -> Self {
+        Self { stages: layers.into_iter().map(Stage::Layer).collect(), outputs }
     }
 
-    /// Logits `[B, 1]` of inputs `[B, padded width]`.
+    /// Logits `[B, outputs]` of inputs `[B, padded width]`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
         let mut value = input.shallow_clone();
         for stage in &self.stages {
@@ -62,11 +66,11 @@ impl Network {
                 Stage::Relu => value.f_relu()?,
             };
         }
-        value.f_narrow(1, 0, 1)
+        value.f_narrow(1, 0, self.outputs as i64)
     }
 
-    /// Forward and one backward pass; labels `[B, 1]`.
-    pub(crate) fn record(&self, input: &Tensor, labels: &Tensor) -> Result<Tape<'_>, TchError> {
+    /// Forward and one backward pass; one label per row.
+    pub(crate) fn record(&self, input: &Tensor, labels: &[f32]) -> Result<Tape<'_>, TchError> {
         let mut seen: Vec<(&dyn Layer, Tensor)> = Vec::new();
         let mut outputs = Vec::new();
         let mut value = input.shallow_clone();
@@ -85,13 +89,12 @@ impl Network {
                 }
             };
         }
-        let none = None::<Tensor>;
-        let loss = value.f_narrow(1, 0, 1)?.f_binary_cross_entropy_with_logits(
-            labels,
-            none.as_ref(),
-            none.as_ref(),
-            Reduction::Sum,
-        )?;
+        let logits = value.f_narrow(1, 0, self.outputs as i64)?;
+        let loss = if self.outputs == 1 {
+            binary_loss(&logits, labels)?
+        } else {
+            class_loss(&logits, labels)?
+        };
         let gradients = Tensor::f_run_backward(&[loss], &outputs, false, false)?;
         let recorded = seen.into_iter().zip(gradients);
         let recorded =
@@ -100,7 +103,37 @@ impl Network {
     }
 }
 
+/// Summed binary cross-entropy.
+fn binary_loss(logits: &Tensor, labels: &[f32]) -> Result<Tensor, TchError> {
+    let (labels, none) = (Tensor::f_from_slice(labels)?.f_unsqueeze(1)?, None::<Tensor>);
+    logits.f_binary_cross_entropy_with_logits(&labels, none.as_ref(), none.as_ref(), Reduction::Sum)
+}
+
+/// A scalar with the gradient of the summed softmax cross-entropy: the inner product of the logits
+/// with that gradient as a constant. The gradient is computed row by row outside the library, so
+/// that neither a row's place nor the padding beyond the classes can enter.
+fn class_loss(logits: &Tensor, labels: &[f32]) -> Result<Tensor, TchError> {
+    let shape = logits.size();
+    let mut rows = to_f32(&logits.f_detach()?)?;
+    let classes = rows.len() / labels.len().max(1);
+    for (row, label) in rows.chunks_exact_mut(classes.max(1)).zip(labels) {
+        softmax::gradient(row, *label);
+    }
+    let gradient = Tensor::f_from_slice(&rows)?.f_view(shape.as_slice())?;
+    logits.f_mul(&gradient)?.f_sum(Kind::Float)
+}
+
 impl Tape<'_> {
+    /// Squared norm of the sum of the gradients of some consecutive records, as
+    /// [`Layer::squared_sum`].
+    pub(crate) fn squared_sum(&self, unit: &Range<usize>) -> Result<f64, TchError> {
+        let mut total = 0.0;
+        for Recorded { layer, input, gradient } in &self.0 {
+            total += layer.squared_sum(input, gradient, unit)?;
+        }
+        Ok(total)
+    }
+
     /// Squared L2 norm of each record's whole gradient, f64, `[B]`. Not finite if anything in the
     /// record's gradient is not.
     pub(crate) fn squared_norms(&self) -> Result<Vec<f64>, TchError> {
@@ -153,6 +186,14 @@ impl Tape<'_> {
         let parts: Vec<&Tensor> = self.0.iter().flat_map(|r| [&r.input, &r.gradient]).collect();
         Tensor::f_cat(&parts, 1)
     }
+}
+
+/// The values of an f32 tensor, row major.
+pub(crate) fn to_f32(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    let tensor = tensor.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut out = vec![0.0; tensor.numel()];
+    tensor.f_copy_data(&mut out, tensor.numel())?;
+    Ok(out)
 }
 
 /// The values of an f64 tensor, row major.

@@ -4,16 +4,17 @@
 
 use std::sync::Once;
 
-use tch::{Kind, TchError, Tensor, no_grad};
+use tch::{TchError, Tensor, no_grad};
 use tributary_job::ParameterLayout;
 use tributary_job::spec::ModelSpec;
 use tributary_training::clipping::{ClipNorm, Weighting};
 use tributary_training::mlp::MlpShape;
 use tributary_training::trainer::check_call;
-use tributary_training::{Batch, ClippedSum, MICROBATCH, Rows, Trainer, TrainerError};
+use tributary_training::units::weights;
+use tributary_training::{Batch, ClippedSum, MICROBATCH, Rows, Trainer, TrainerError, softmax};
 
 use crate::linear::{padded_rows, padded_width};
-use crate::network::Network;
+use crate::network::{Network, to_f32};
 use crate::probe;
 
 const NAME: &str = "torch";
@@ -28,17 +29,17 @@ pub struct TorchTrainer {
 }
 
 impl TorchTrainer {
-    /// A trainer for a model over `inputs` features, after a check on this machine that a record's
-    /// place in a microbatch does not change its bits.
+    /// A trainer for a model from `inputs` features to `outputs` logits, after a check on this
+    /// machine that a record's place in a microbatch does not change its bits.
     ///
     /// # Errors
     /// [`TrainerError::PlaceDependent`] if the check fails: use the reference trainer there.
     /// [`TrainerError::Backend`] if libtorch fails.
-    pub fn new(model: &ModelSpec, inputs: usize) -> Result<Self, TrainerError> {
+    pub fn new(model: &ModelSpec, inputs: usize, outputs: usize) -> Result<Self, TrainerError> {
         static ONE_THREAD: Once = Once::new();
         ONE_THREAD.call_once(|| tch::set_num_threads(1));
-        let shape = MlpShape::of(model, inputs);
-        let parameters = ParameterLayout::of(model, inputs).initial_parameters(1);
+        let shape = MlpShape::of(model, inputs, outputs);
+        let parameters = ParameterLayout::of(model, inputs, outputs).initial_parameters(1);
         let network = Network::new(&shape, &parameters).map_err(failed)?;
         match probe::rows_are_independent(&network, inputs).map_err(failed)? {
             true => Ok(Self { shape }),
@@ -67,24 +68,24 @@ impl TorchTrainer {
         weighting: Weighting,
         total: &mut ClippedSum,
     ) -> Result<(), TchError> {
-        let labels = Tensor::f_from_slice(&part.padded_labels())?.f_unsqueeze(1)?;
-        let tape = network.record(&upload(part.rows())?, &labels)?;
-        let norms = tape.squared_norms()?;
-        let weight = |(i, squared): (usize, &f64)| match i < part.len() {
-            true => weighting.factor(*squared),
-            false => None,
-        };
-        let weights: Vec<Option<f64>> = norms.iter().enumerate().map(weight).collect();
-        total.non_finite += weights.iter().take(part.len()).filter(|w| w.is_none()).count();
-        tape.add_weighted_sums(&weights, &mut total.sum)
+        let tape = network.record(&upload(part.rows())?, &part.padded_labels())?;
+        let weights =
+            weights(part, weighting, &tape.squared_norms()?, |unit| tape.squared_sum(&unit))?;
+        total.non_finite += weights.non_finite;
+        tape.add_weighted_sums(&weights.rows, &mut total.sum)
     }
 
-    fn probabilities(network: &Network, rows: Rows<'_>) -> Result<Vec<f32>, TchError> {
-        let values = no_grad(|| network.forward(&upload(rows)?)?.f_sigmoid())?;
-        let values = values.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let mut out = vec![0.0; values.numel()];
-        values.f_copy_data(&mut out, values.numel())?;
-        out.truncate(rows.len());
+    fn probabilities(&self, network: &Network, rows: Rows<'_>) -> Result<Vec<f32>, TchError> {
+        let outputs = self.shape.outputs();
+        let logits = no_grad(|| network.forward(&upload(rows)?))?;
+        let mut out = if outputs == 1 {
+            to_f32(&logits.f_sigmoid()?)?
+        } else {
+            let mut values = to_f32(&logits)?;
+            values.chunks_exact_mut(outputs).for_each(softmax::softmax);
+            values
+        };
+        out.truncate(rows.len() * outputs);
         Ok(out)
     }
 }
@@ -96,6 +97,10 @@ impl Trainer for TorchTrainer {
 
     fn dimension(&self) -> usize {
         self.shape.dimension()
+    }
+
+    fn outputs(&self) -> usize {
+        self.shape.outputs()
     }
 
     fn clipped_gradient_sum(
@@ -126,9 +131,9 @@ impl Trainer for TorchTrainer {
     ) -> Result<Vec<f32>, TrainerError> {
         check_call(self.shape.dimension(), self.shape.inputs(), parameters, features)?;
         let network = Network::new(&self.shape, parameters).map_err(failed)?;
-        let mut out = Vec::with_capacity(features.len());
+        let mut out = Vec::with_capacity(features.len() * self.shape.outputs());
         for part in features.microbatches() {
-            out.extend(Self::probabilities(&network, part).map_err(failed)?);
+            out.extend(self.probabilities(&network, part).map_err(failed)?);
         }
         Ok(out)
     }
@@ -150,8 +155,8 @@ mod tests {
 
     #[test]
     fn conforms() {
-        tributary_training::conformance::suite(&|model, inputs| {
-            Box::new(TorchTrainer::new(model, inputs).unwrap())
+        tributary_training::conformance::suite(&|model, inputs, outputs| {
+            Box::new(TorchTrainer::new(model, inputs, outputs).unwrap())
         });
     }
 }

@@ -1,6 +1,8 @@
-//! Borrowed views of feature rows and labels, and the fixed microbatch.
+//! Borrowed views of feature rows, labels and units, and the fixed microbatch.
 //!
 //! Knows nothing of files, models or where the rows came from.
+
+use std::ops::Range;
 
 use crate::trainer::TrainerError;
 
@@ -15,11 +17,22 @@ pub struct Rows<'a> {
     width: usize,
 }
 
-/// Feature rows with one label each: 1.0 positive, 0.0 negative.
+/// Feature rows with one label each: of a binary model 1.0 positive and 0.0 negative, otherwise the
+/// index of the class.
+///
+/// A *unit* is whose influence is bounded: a record, or, if the batch says so, some consecutive
+/// records of one person.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Batch<'a> {
     rows: Rows<'a>,
     labels: &'a [f32],
+    units: Option<&'a [u32]>,
+}
+
+/// The microbatches of a batch: whole units, in order, as many as fit.
+#[derive(Debug, Clone)]
+struct Microbatches<'a> {
+    rest: Batch<'a>,
 }
 
 impl<'a> Rows<'a> {
@@ -78,7 +91,27 @@ impl<'a> Batch<'a> {
         if rows.len() != labels.len() {
             return Err(TrainerError::LabelCount { rows: rows.len(), labels: labels.len() });
         }
-        Ok(Self { rows, labels })
+        Ok(Self { rows, labels, units: None })
+    }
+
+    /// Rows with their labels, where unit i is the next `lengths[i]` rows.
+    ///
+    /// # Errors
+    /// As [`Batch::new`], and [`TrainerError::Units`] if a length is 0 or above [`MICROBATCH`], or
+    /// the lengths do not add up to the number of rows.
+    pub fn with_units(
+        rows: Rows<'a>,
+        labels: &'a [f32],
+        lengths: &'a [u32],
+    ) -> Result<Self, TrainerError> {
+        let batch = Self::new(rows, labels)?;
+        let covered: u64 = lengths.iter().map(|n| u64::from(*n)).sum();
+        if covered != rows.len() as u64
+            || lengths.iter().any(|n| *n == 0 || *n as usize > MICROBATCH)
+        {
+            return Err(TrainerError::Units { rows: rows.len(), units: lengths.len() });
+        }
+        Ok(Self { units: Some(lengths), ..batch })
     }
 
     /// The feature rows.
@@ -91,6 +124,22 @@ impl<'a> Batch<'a> {
         self.labels
     }
 
+    /// Number of rows of each unit; `None` if every record is a unit of its own.
+    pub fn units(&self) -> Option<&'a [u32]> {
+        self.units
+    }
+
+    /// The rows of each unit, in order.
+    pub fn unit_ranges(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let (units, count) = (self.units, self.units.map_or(self.len(), <[u32]>::len));
+        let mut next = 0;
+        (0..count).map(move |i| {
+            let start = next;
+            next += units.map_or(1, |lengths| lengths[i] as usize);
+            start..next
+        })
+    }
+
     /// Number of records.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -101,10 +150,10 @@ impl<'a> Batch<'a> {
         self.labels.is_empty()
     }
 
-    /// Records in groups of [`MICROBATCH`]; the last group may be shorter.
+    /// Whole units in groups of at most [`MICROBATCH`] records, as many as fit. Without units every
+    /// group but the last is full.
     pub fn microbatches(&self) -> impl Iterator<Item = Batch<'a>> + use<'a> {
-        let labels = self.labels.chunks(MICROBATCH);
-        self.rows.microbatches().zip(labels).map(|(rows, labels)| Batch { rows, labels })
+        Microbatches { rest: *self }
     }
 
     /// The labels padded with zeros to [`MICROBATCH`] rows.
@@ -115,9 +164,42 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl<'a> Iterator for Microbatches<'a> {
+    type Item = Batch<'a>;
+
+    fn next(&mut self) -> Option<Batch<'a>> {
+        let Batch { rows, labels, units } = self.rest;
+        if labels.is_empty() {
+            return None;
+        }
+        let (mut taken, mut count) = (0, 0);
+        for length in units.unwrap_or_default() {
+            if taken + *length as usize > MICROBATCH {
+                break;
+            }
+            taken += *length as usize;
+            count += 1;
+        }
+        if units.is_none() {
+            taken = labels.len().min(MICROBATCH);
+        }
+        let (labels, other_labels) = labels.split_at(taken);
+        let (values, other_values) = rows.values.split_at(taken * rows.width);
+        let width = rows.width;
+        self.rest = Batch {
+            rows: Rows { values: other_values, width },
+            labels: other_labels,
+            units: units.map(|lengths| &lengths[count..]),
+        };
+        let units = units.map(|lengths| &lengths[..count]);
+        Some(Batch { rows: Rows { values, width }, labels, units })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn rows_must_be_whole_and_labels_must_match() {
@@ -144,5 +226,43 @@ mod tests {
             assert_eq!(part.padded_labels().len(), MICROBATCH);
         }
         assert!(parts[2].rows().padded()[88 * 2..].iter().all(|v| *v == 0.0));
+    }
+
+    #[test]
+    fn units_must_cover_the_rows_and_fit_a_microbatch() {
+        let (values, labels) = (vec![0.0; 300], vec![0.0; 300]);
+        let rows = Rows::new(&values, 1).unwrap();
+        let units = |lengths: &[u32]| Batch::with_units(rows, &labels, lengths).map(|_| ());
+        assert!(units(&[256, 44]).is_ok());
+        for wrong in [&[257, 43][..], &[256, 43], &[256, 45], &[256, 0, 44], &[], &[u32::MAX, 4]] {
+            assert!(matches!(units(wrong), Err(TrainerError::Units { .. })), "{wrong:?}");
+        }
+        let batch = Batch::new(rows, &labels).unwrap();
+        assert_eq!(
+            batch.unit_ranges().collect::<Vec<_>>(),
+            (0..300).map(|i| i..i + 1).collect::<Vec<_>>()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_unit_straddles_a_microbatch_and_none_is_lost(lengths in
+            proptest::collection::vec(prop_oneof![1u32..=16, 1u32..=256], 0..60)) {
+            let count: u32 = lengths.iter().sum();
+            let labels: Vec<f32> = (0..count).map(|v| v as f32).collect();
+            let batch = Batch::with_units(Rows::new(&labels, 1).unwrap(), &labels, &lengths).unwrap();
+            let parts: Vec<_> = batch.microbatches().collect();
+            let seen: Vec<u32> = parts.iter().flat_map(|p| p.units().unwrap().to_vec()).collect();
+            prop_assert_eq!(&seen, &lengths);
+            let seen: Vec<f32> = parts.iter().flat_map(|p| p.labels().to_vec()).collect();
+            prop_assert_eq!(&seen, &labels);
+            for part in &parts {
+                prop_assert!(!part.is_empty() && part.len() <= MICROBATCH);
+                prop_assert_eq!(part.unit_ranges().last().unwrap().end, part.len());
+                prop_assert_eq!(part.rows().values(), part.labels());
+            }
+            // What the bound on rounding counts on.
+            prop_assert!(parts.windows(2).all(|w| w[0].len() + w[1].len() > MICROBATCH));
+        }
     }
 }

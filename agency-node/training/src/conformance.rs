@@ -9,13 +9,14 @@ mod gradients;
 mod oracle;
 mod privacy;
 mod robustness;
+mod units;
 
 use tributary_job::spec::ModelSpec;
 
 use crate::trainer::Trainer;
 
-/// Makes a fresh trainer for a model over so many inputs.
-pub type Make<'a> = &'a dyn Fn(&ModelSpec, usize) -> Box<dyn Trainer>;
+/// Makes a fresh trainer for a model from so many inputs to so many logits.
+pub type Make<'a> = &'a dyn Fn(&ModelSpec, usize, usize) -> Box<dyn Trainer>;
 
 /// Runs every check.
 ///
@@ -33,4 +34,11 @@ pub fn suite(make: Make<'_>) {
     robustness::an_empty_batch_is_exact_zeros(make);
     robustness::wrong_shapes_are_refused(make);
     robustness::calls_are_pure(make);
+    units::a_unit_is_clipped_by_the_norm_of_its_sum(make);
+    units::no_unit_exceeds_the_clip_norm(make);
+    units::one_unit_moves_the_sum_by_at_most_the_clip_norm(make);
+    units::bits_do_not_depend_on_other_units(make);
+    units::a_non_finite_record_takes_its_unit_along(make);
+    units::units_of_one_record_are_records(make);
+    units::labels_that_are_no_class_contribute_exact_zeros(make);
 }

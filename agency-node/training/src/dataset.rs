@@ -1,4 +1,5 @@
-//! An agency's table in memory: labels, scaled numerics with a missing bitmap, category indices.
+//! An agency's table in memory: labels, scaled numerics with a missing bitmap, category indices,
+//! inputs that are ready as they are, and which records belong to one person.
 //!
 //! Knows how records become model inputs and how they enter the statistics round. It must not know
 //! trainers, noise or peers; nothing in it may be sent anywhere.
@@ -9,12 +10,15 @@ use std::path::Path;
 
 use tributary_job::Normalisation;
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
-use tributary_job::spec::{DataSpec, FeatureSpec};
+use tributary_job::spec::{DataSpec, FeatureSpec, Scaling};
 
 use crate::batch::MICROBATCH;
+use crate::clipping::ClipNorm;
+use crate::persons::{Grouping, Persons};
 pub use crate::table::DataError;
 use crate::table::{self, Cells};
 use crate::tolerant::{self, Skipped};
+use crate::trainer::TrainerError;
 
 /// Standardised inputs are clamped to plus or minus this many standard deviations.
 pub const STANDARDISED_LIMIT: f32 = 6.0;
@@ -28,20 +32,33 @@ pub struct Dataset {
     input_width: usize,
     numeric_count: usize,
     category_count: usize,
-    labels: Vec<bool>,
+    plain_count: usize,
+    /// Class per record.
+    labels: Vec<u32>,
     /// `numeric_count` scaled cells per record, 0 where missing.
     numerics: Vec<f32>,
     /// One bit per scaled cell, set where missing.
     missing: Vec<u64>,
     /// `category_count` indices per record.
     categories: Vec<u32>,
+    /// `plain_count` inputs per record.
+    plain: Vec<f32>,
+    persons: Option<Persons>,
+}
+
+/// A dataset whose rows are still being read.
+struct Builder {
+    dataset: Dataset,
+    grouping: Option<Grouping>,
 }
 
 /// What one column of the specification becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Feature {
-    /// The next numeric, one input.
+    /// The next standardised numeric, one input.
     Numeric,
+    /// The next inputs as they are, this many.
+    Plain(usize),
     /// The next category, this many inputs.
     Category(usize),
 }
@@ -49,14 +66,17 @@ enum Feature {
 impl Dataset {
     /// Reads and checks a CSV file: one header line, comma separated, UTF-8 in the columns that the
     /// job uses. Numeric cells out of bounds are clamped, empty cells are missing, unlisted
-    /// category values are all zeros.
+    /// category values are all zeros. Rows of a person beyond the specification's maximum are left
+    /// out, the first in file order are kept.
     ///
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn load_csv(path: &Path, spec: &DataSpec) -> Result<Self, DataError> {
-        let mut dataset = Self::empty(spec);
-        table::read_file(path, spec, |cells| dataset.push(cells))?;
-        Ok(dataset)
+        let mut builder = Builder::new(spec);
+        table::read_file(path, spec, |cells| {
+            builder.push(cells);
+        })?;
+        Ok(builder.finish())
     }
 
     /// As [`Dataset::load_csv`], from any source of bytes.
@@ -64,9 +84,11 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn read_csv(source: impl Read, spec: &DataSpec) -> Result<Self, DataError> {
-        let mut dataset = Self::empty(spec);
-        table::read(source, spec, |cells| dataset.push(cells))?;
-        Ok(dataset)
+        let mut builder = Builder::new(spec);
+        table::read(source, spec, |cells| {
+            builder.push(cells);
+        })?;
+        Ok(builder.finish())
     }
 
     /// Reads a CSV file as a node must that answers to somebody else: no cell can make it fail.
@@ -87,10 +109,10 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load_tolerant`].
     pub fn read_tolerant(source: impl Read, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
-        let mut dataset = Self::empty(spec);
+        let mut builder = Builder::new(spec);
         let limit = MAX_RECORDS_PER_NODE as usize;
-        let skipped = tolerant::read(source, spec, limit, |cells| dataset.push(cells))?;
-        Ok((dataset, skipped))
+        let skipped = tolerant::read(source, spec, limit, |cells| builder.push(cells))?;
+        Ok((builder.finish(), skipped))
     }
 
     /// Number of records.
@@ -108,14 +130,20 @@ impl Dataset {
         self.input_width
     }
 
-    /// Number F of numeric features.
+    /// Number F of standardised features.
     pub fn numeric_count(&self) -> usize {
         self.numeric_count
     }
 
+    /// Which records belong to one person; `None` if the specification names no person column.
+    pub fn persons(&self) -> Option<&Persons> {
+        self.persons.as_ref()
+    }
+
     /// Replaces `out` with the input rows of the given records, row major: standardised numerics
-    /// `(u - mean) * inverse_sd` clamped to ±[`STANDARDISED_LIMIT`], 0 where missing, and one 0/1
-    /// input per listed category value.
+    /// `(u - mean) * inverse_sd` clamped to ±[`STANDARDISED_LIMIT`], 0 where missing; inputs that
+    /// public bounds alone scale, `[-1, 1]` or (blocks) `[0, 1]`, 0 where missing; and one 0/1 input
+    /// per listed category value.
     ///
     /// # Panics
     /// If a row number is beyond the table (they come from this process's own sampler, never from
@@ -126,11 +154,16 @@ impl Dataset {
         for row in rows {
             let row = *row as usize;
             let (mut numeric, mut category) = (0, row * self.category_count);
+            let mut plain = row * self.plain_count;
             for feature in &self.features {
                 match feature {
                     Feature::Numeric => {
                         out.push(self.standardised(row, numeric, norm));
                         numeric += 1;
+                    }
+                    Feature::Plain(width) => {
+                        out.extend_from_slice(&self.plain[plain..plain + width]);
+                        plain += width;
                     }
                     Feature::Category(width) => {
                         let start = out.len();
@@ -146,9 +179,9 @@ impl Dataset {
         }
     }
 
-    /// Labels of the given records: 1.0 positive, 0.0 negative.
+    /// Labels of the given records: 1.0 positive, 0.0 negative, or the index of the class.
     pub fn labels(&self, rows: &[u32]) -> Vec<f32> {
-        rows.iter().map(|r| if self.labels[*r as usize] { 1.0 } else { 0.0 }).collect()
+        rows.iter().map(|r| self.labels[*r as usize] as f32).collect()
     }
 
     /// Contribution to the statistics round: per numeric feature `(present, u, u^2)` summed over
@@ -161,51 +194,58 @@ impl Dataset {
         let mut total = vec![0.0; 3 * self.numeric_count];
         for block in rows.chunks(MICROBATCH) {
             let mut sum = vec![0.0; total.len()];
-            for row in block {
-                for (numeric, moments) in sum.chunks_exact_mut(3).enumerate() {
-                    if let Some(u) = self.scaled(*row as usize, numeric) {
-                        let u = f64::from(u);
-                        moments[0] += 1.0;
-                        moments[1] += u;
-                        moments[2] += u * u;
-                    }
-                }
-            }
+            self.add_moments(block, &mut sum);
             total.iter_mut().zip(&sum).for_each(|(t, s)| *t += s);
         }
         total
     }
 
-    fn empty(spec: &DataSpec) -> Self {
-        let feature = |f: &FeatureSpec| match f {
-            FeatureSpec::Numeric { .. } => Feature::Numeric,
-            FeatureSpec::Category { values, .. } => Feature::Category(values.len()),
-        };
-        Self {
-            features: spec.features.iter().map(feature).collect(),
-            input_width: spec.input_width(),
-            numeric_count: spec.numeric_count(),
-            category_count: spec.features.len() - spec.numeric_count(),
-            labels: Vec::new(),
-            numerics: Vec::new(),
-            missing: Vec::new(),
-            categories: Vec::new(),
+    /// As [`Dataset::statistics_contribution`], with persons as units: each person's rows are
+    /// summed, the sum is clipped to `clip_norm` in L2 as one vector, and the clipped vectors are
+    /// summed. All zeros if the specification names no person column.
+    ///
+    /// The plan clips at `sqrt(3 F)`, so a person of r like records weighs like one record.
+    ///
+    /// # Errors
+    /// [`TrainerError::ClipNorm`].
+    ///
+    /// # Panics
+    /// If there is no such person (numbers come from this process's own sampler).
+    pub fn statistics_contribution_of_persons(
+        &self,
+        persons: &[u32],
+        clip_norm: f64,
+    ) -> Result<Vec<f64>, TrainerError> {
+        let clip = ClipNorm::new(clip_norm)?;
+        let mut total = vec![0.0; 3 * self.numeric_count];
+        let Some(grouped) = &self.persons else { return Ok(total) };
+        let mut own = total.clone();
+        for block in persons.chunks(MICROBATCH) {
+            let mut sum = vec![0.0; total.len()];
+            for person in block {
+                own.fill(0.0);
+                self.add_moments(grouped.rows_of(*person), &mut own);
+                let squared = own.iter().map(|v| v * v).sum();
+                let factor = clip.factor(squared).unwrap_or(0.0);
+                sum.iter_mut().zip(&own).for_each(|(s, v)| *s += factor * v);
+            }
+            total.iter_mut().zip(&sum).for_each(|(t, s)| *t += s);
         }
+        Ok(total)
     }
 
-    fn push(&mut self, cells: &Cells) {
-        self.labels.push(cells.positive);
-        for cell in &cells.numerics {
-            let at = self.numerics.len();
-            if at.is_multiple_of(64) {
-                self.missing.push(0);
+    /// Adds `(present, u, u^2)` of every given record.
+    fn add_moments(&self, rows: &[u32], sum: &mut [f64]) {
+        for row in rows {
+            for (numeric, moments) in sum.chunks_exact_mut(3).enumerate() {
+                if let Some(u) = self.scaled(*row as usize, numeric) {
+                    let u = f64::from(u);
+                    moments[0] += 1.0;
+                    moments[1] += u;
+                    moments[2] += u * u;
+                }
             }
-            if cell.is_none() {
-                self.missing[at / 64] |= 1 << (at % 64);
-            }
-            self.numerics.push(cell.unwrap_or(0.0));
         }
-        self.categories.extend(cells.categories.iter().map(|c| c.unwrap_or(UNLISTED)));
     }
 
     fn scaled(&self, row: usize, numeric: usize) -> Option<f32> {
@@ -220,6 +260,61 @@ impl Dataset {
     }
 }
 
+impl Builder {
+    fn new(spec: &DataSpec) -> Self {
+        let feature = |f: &FeatureSpec| match f {
+            FeatureSpec::Numeric { scaling: Scaling::Standard, .. } => Feature::Numeric,
+            FeatureSpec::Numeric { scaling: Scaling::Unit, .. } => Feature::Plain(1),
+            FeatureSpec::Block { count, .. } => Feature::Plain(*count as usize),
+            FeatureSpec::Category { values, .. } => Feature::Category(values.len()),
+        };
+        let features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        let count = |of: fn(&Feature) -> usize| features.iter().map(of).sum();
+        let dataset = Dataset {
+            input_width: spec.input_width(),
+            numeric_count: spec.numeric_count(),
+            category_count: count(|f| usize::from(matches!(f, Feature::Category(_)))),
+            plain_count: count(|f| if let Feature::Plain(width) = f { *width } else { 0 }),
+            features,
+            labels: Vec::new(),
+            numerics: Vec::new(),
+            missing: Vec::new(),
+            categories: Vec::new(),
+            plain: Vec::new(),
+            persons: None,
+        };
+        let grouping =
+            spec.person_column.as_ref().map(|_| Grouping::new(spec.records_per_person()));
+        Self { dataset, grouping }
+    }
+
+    /// Adds a row, unless its person has enough; says whether.
+    fn push(&mut self, cells: &Cells) -> bool {
+        if self.grouping.as_mut().is_some_and(|grouping| !grouping.admit(&cells.person)) {
+            return false;
+        }
+        let data = &mut self.dataset;
+        data.labels.push(cells.label);
+        for cell in &cells.numerics {
+            let at = data.numerics.len();
+            if at.is_multiple_of(64) {
+                data.missing.push(0);
+            }
+            if cell.is_none() {
+                data.missing[at / 64] |= 1 << (at % 64);
+            }
+            data.numerics.push(cell.unwrap_or(0.0));
+        }
+        data.categories.extend(cells.categories.iter().map(|c| c.unwrap_or(UNLISTED)));
+        data.plain.extend_from_slice(&cells.plain);
+        true
+    }
+
+    fn finish(self) -> Dataset {
+        Dataset { persons: self.grouping.map(Grouping::finish), ..self.dataset }
+    }
+}
+
 impl fmt::Debug for Dataset {
     /// Shape only: records have no business in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,109 +326,4 @@ impl fmt::Debug for Dataset {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use tributary_job::spec::{LabelSpec, Transform};
-
-    fn spec() -> DataSpec {
-        let numeric = |column: &str| FeatureSpec::Numeric {
-            column: column.into(),
-            min: -10.0,
-            max: 10.0,
-            transform: Transform::Identity,
-        };
-        DataSpec {
-            label: LabelSpec { column: "y".into(), positive: "1".into(), negative: "0".into() },
-            features: vec![
-                numeric("a"),
-                FeatureSpec::Category {
-                    column: "c".into(),
-                    values: vec!["r".into(), "g".into(), "b".into()],
-                },
-                numeric("b"),
-            ],
-        }
-    }
-
-    fn dataset(text: &str) -> Dataset {
-        Dataset::read_csv(text.as_bytes(), &spec()).unwrap()
-    }
-
-    #[test]
-    fn inputs_follow_the_specification_in_order() {
-        let data = dataset("a,b,c,y\n10,,g,1\n-10,5,violet,0\n0,0,,1\n");
-        let norm = Normalisation { mean: vec![0.5, 0.25], inverse_sd: vec![2.0, 100.0] };
-        let mut out = vec![9.0; 3];
-        data.features(&[0, 1, 2], &norm, &mut out);
-        assert_eq!(out[..5], [1.0, 0.0, 1.0, 0.0, 0.0], "missing is the mean");
-        assert_eq!(out[5..10], [-3.0, 0.0, 0.0, 0.0, 6.0], "clamped, unlisted is zeros");
-        assert_eq!(out[10..], [-1.0, 0.0, 0.0, 0.0, -6.0]);
-        assert_eq!(data.labels(&[0, 1, 2, 0]), [1.0, 0.0, 1.0, 1.0]);
-        assert_eq!((data.len(), data.input_width(), data.numeric_count()), (3, 5, 2));
-    }
-
-    #[test]
-    fn statistics_count_only_present_cells() {
-        let data = dataset("a,b,c,y\n10,,g,1\n-5,5,b,0\n");
-        assert_eq!(data.statistics_contribution(&[0, 1]), [2.0, 0.5, 1.25, 1.0, 0.5, 0.25]);
-        assert_eq!(data.statistics_contribution(&[0]), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(data.statistics_contribution(&[]), [0.0; 6]);
-    }
-
-    #[test]
-    fn missing_cells_are_told_apart_over_many_records() {
-        let mut text = String::from("a,b,c,y\n");
-        let is_missing = |row: u32, column: u32| (row * 7 + column * 3) % 5 < 2;
-        for row in 0..200 {
-            let cell = |column| if is_missing(row, column) { "" } else { "4" };
-            text += &format!("{},{},r,1\n", cell(0), cell(1));
-        }
-        let data = dataset(&text);
-        let norm = Normalisation { mean: vec![0.0; 2], inverse_sd: vec![1.0; 2] };
-        let mut out = Vec::new();
-        for row in 0..200 {
-            data.features(&[row], &norm, &mut out);
-            for (column, input) in [(0, 0), (1, 4)] {
-                let expected = if is_missing(row, column) { 0.0 } else { 0.4 };
-                assert_eq!(out[input], expected, "record {row}, column {column}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_is_read_like_any_source_and_debug_shows_no_record() {
-        let text = "a,b,c,y\n1,2,r,1\n";
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("table.csv");
-        std::fs::write(&path, text).unwrap();
-        let (from_file, direct) = (Dataset::load_csv(&path, &spec()).unwrap(), dataset(text));
-        assert_eq!(from_file.numerics, direct.numerics);
-        assert_eq!(format!("{direct:?}"), "Dataset { features: 3, input_width: 5, .. }");
-    }
-
-    proptest! {
-        #[test]
-        fn one_record_stays_within_the_statistics_clip(cells in
-            proptest::collection::vec((any::<Option<f64>>(), any::<Option<f64>>()), 1..20)) {
-            let show = |c: &Option<f64>| match c {
-                Some(v) if v.is_finite() => v.to_string(),
-                _ => String::new(),
-            };
-            let mut text = String::from("a,b,c,y\n");
-            for (a, b) in &cells {
-                text += &format!("{},{},r,0\n", show(a), show(b));
-            }
-            let data = dataset(&text);
-            let identity = Normalisation::identity(2);
-            let mut inputs = Vec::new();
-            for row in 0..data.len() as u32 {
-                let squared: f64 =
-                    data.statistics_contribution(&[row]).iter().map(|v| v * v).sum();
-                prop_assert!(squared.sqrt() <= 6f64.sqrt());
-                data.features(&[row], &identity, &mut inputs);
-                prop_assert!(inputs.iter().all(|v| v.is_finite() && v.abs() <= 1.0));
-            }
-        }
-    }
-}
+mod tests;

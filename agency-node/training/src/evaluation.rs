@@ -15,9 +15,9 @@ use crate::trainer::{Trainer, TrainerError};
 pub struct Evaluation {
     /// Number of records.
     pub records: usize,
-    /// Area under the ROC curve.
+    /// Area under the ROC curve; of a binary model only.
     pub auc: Option<f64>,
-    /// Fraction right at 0.5.
+    /// Fraction right: at 0.5, or with the most probable class.
     pub accuracy: Option<f64>,
     /// Mean cross-entropy in nats.
     pub log_loss: Option<f64>,
@@ -45,6 +45,15 @@ pub fn evaluate(
         probabilities.extend(trainer.predict(parameters, view)?);
     }
     let labels = dataset.labels(rows);
+    let classes = trainer.outputs();
+    if classes > 1 {
+        return Ok(Evaluation {
+            records: rows.len(),
+            auc: None,
+            accuracy: metrics::class_accuracy(&probabilities, classes, &labels),
+            log_loss: metrics::class_log_loss(&probabilities, classes, &labels),
+        });
+    }
     Ok(Evaluation {
         records: rows.len(),
         auc: metrics::auc(&probabilities, &labels),

@@ -1,5 +1,5 @@
 //! What an agency's node computes on its own records: reading a table, gradients clipped per
-//! record, prediction, metrics, and the released model file.
+//! record or person, prediction, metrics, and the released model file.
 //!
 //! Knows the job's types and nothing of networks, protocols, noise or budgets. The tensor library
 //! is behind [`Trainer`]; [`conformance::suite`] says what any implementation must hold to.
@@ -13,11 +13,15 @@ mod float_error;
 pub mod local;
 pub mod metrics;
 pub mod mlp;
+pub mod persons;
 pub mod reference;
+pub mod softmax;
 pub mod trainer;
+pub mod units;
 
 pub use tributary_model::{description, export};
 
+mod columns;
 mod nearest;
 mod structure;
 mod table;
@@ -27,7 +31,8 @@ pub use batch::{Batch, MICROBATCH, Rows};
 pub use dataset::{DataError, Dataset};
 pub use description::ModelDescription;
 pub use evaluation::{Evaluation, evaluate};
-pub use float_error::float_error;
+pub use float_error::{float_error, unit_float_error};
+pub use persons::Persons;
 pub use reference::ReferenceTrainer;
 pub use structure::check_structure;
 pub use tolerant::Skipped;

@@ -151,16 +151,9 @@ mod tests {
 
     /// A ring: positive inside a circle, which no linear model separates.
     fn ring(count: u32) -> Dataset {
-        let numeric = |column: &str| FeatureSpec::Numeric {
-            column: column.into(),
-            min: -1.0,
-            max: 1.0,
-            transform: Transform::Identity,
-        };
-        let spec = DataSpec {
-            label: LabelSpec { column: "y".into(), positive: "in".into(), negative: "out".into() },
-            features: vec![numeric("a"), numeric("b")],
-        };
+        let numeric = |column| FeatureSpec::numeric(column, -1.0, 1.0, Transform::Identity);
+        let spec =
+            DataSpec::new(LabelSpec::binary("y", "in", "out"), vec![numeric("a"), numeric("b")]);
         let mut rng = ChaCha20Rng::seed_from_u64(5);
         let mut unit = || f64::from(rng.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0;
         let mut text = String::from("a,b,y\n");
@@ -178,8 +171,8 @@ mod tests {
         let rows: Vec<u32> = (0..2000).collect();
         let model = ModelSpec::Mlp { hidden: vec![16] };
         let norm = Normalisation::from_sums(&data.statistics_contribution(&rows));
-        let initial = ParameterLayout::of(&model, 2).initial_parameters(3);
-        let mut trainer = ReferenceTrainer::new(&model, 2);
+        let initial = ParameterLayout::of(&model, 2, 1).initial_parameters(3);
+        let mut trainer = ReferenceTrainer::new(&model, 2, 1);
         for optimiser in [
             Optimiser::Sgd { learning_rate: 0.3, momentum: 0.9 },
             Optimiser::Adam { learning_rate: 0.02 },
@@ -211,8 +204,8 @@ mod tests {
         let rows: Vec<u32> = (0..64).collect();
         let model = ModelSpec::Mlp { hidden: vec![4] };
         let norm = Normalisation::identity(2);
-        let initial = ParameterLayout::of(&model, 2).initial_parameters(3);
-        let mut trainer = ReferenceTrainer::new(&model, 2);
+        let initial = ParameterLayout::of(&model, 2, 1).initial_parameters(3);
+        let mut trainer = ReferenceTrainer::new(&model, 2, 1);
         let optimiser = Optimiser::Sgd { learning_rate: f32::MAX, momentum: 0.9 };
         let settings = LocalTraining { epochs: 9, batch_size: 8, optimiser, seed: 1 };
         let mut run = |rows| {

@@ -1,7 +1,9 @@
-//! How good a binary classifier is: AUC, accuracy, log-loss.
+//! How good a classifier is: accuracy and log-loss, and AUC of a binary one.
 //!
 //! Knows scores and labels only. On real records each of these is a release like any other; the
 //! caller decides who may see it.
+
+use crate::softmax;
 
 /// Area under the ROC curve: the probability that a positive scores above a negative, ties counting
 /// one half (Mann-Whitney U, exact, with averaged ranks). `None` if either class is absent, the
@@ -54,6 +56,42 @@ pub fn log_loss(probabilities: &[f32], labels: &[f32]) -> Option<f64> {
     (!mean.is_nan()).then_some(mean)
 }
 
+/// Fraction of records whose class has the largest probability (the first of equal ones), from one
+/// row of `classes` probabilities per record. `None` for no records or lengths that do not fit. A row
+/// with a NaN, or a label that is no class, is never right.
+pub fn class_accuracy(probabilities: &[f32], classes: usize, labels: &[f32]) -> Option<f64> {
+    let right = |(row, y): (&[f32], &f32)| {
+        let best = row.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
+        let sound = row.iter().all(|p| !p.is_nan());
+        sound && best.is_some_and(|(i, _)| softmax::class(*y, classes) == Some(i))
+    };
+    let count = rows_of(probabilities, classes, labels)?.filter(|pair| right(*pair)).count();
+    Some(count as f64 / labels.len() as f64)
+}
+
+/// Mean cross-entropy in nats of rows of `classes` probabilities, each kept at 1e-7 or above. `None`
+/// for no records, lengths that do not fit, a label that is no class, or a NaN.
+pub fn class_log_loss(probabilities: &[f32], classes: usize, labels: &[f32]) -> Option<f64> {
+    let mut total = 0.0;
+    for (row, y) in rows_of(probabilities, classes, labels)? {
+        let p = f64::from(row[softmax::class(*y, classes)?]);
+        total -= if p.is_nan() { p } else { p.max(1e-7).ln() };
+    }
+    let mean = total / labels.len() as f64;
+    (!mean.is_nan()).then_some(mean)
+}
+
+fn rows_of<'a>(
+    probabilities: &'a [f32],
+    classes: usize,
+    labels: &'a [f32],
+) -> Option<impl Iterator<Item = (&'a [f32], &'a f32)>> {
+    if classes == 0 || labels.is_empty() || probabilities.len() != labels.len() * classes {
+        return None;
+    }
+    Some(probabilities.chunks_exact(classes).zip(labels))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +109,25 @@ mod tests {
         let expected = -(0.9f64.ln() + 0.2f64.ln()) / 2.0;
         assert!((log_loss(&[0.1, 0.2], &[0.0, 1.0]).unwrap() - expected).abs() < 1e-7);
         assert!(log_loss(&[0.0, 1.0], &[1.0, 0.0]).unwrap() < 17.0);
+    }
+
+    #[test]
+    fn hand_values_of_three_classes() {
+        let p = [0.2, 0.5, 0.3, 0.4, 0.4, 0.2, 0.1, 0.1, 0.8];
+        assert_eq!(class_accuracy(&p, 3, &[1.0, 0.0, 0.0]), Some(2.0 / 3.0));
+        assert_eq!(class_accuracy(&p, 3, &[1.0, 1.0, 2.0]), Some(2.0 / 3.0), "the first of equals");
+        let expected = -(0.5f64.ln() + 0.4f64.ln() + 0.1f64.ln()) / 3.0;
+        assert!((class_log_loss(&p, 3, &[1.0, 0.0, 0.0]).unwrap() - expected).abs() < 1e-6);
+        assert!(class_log_loss(&[0.0, 1.0], 2, &[0.0]).unwrap() < 17.0);
+        let broken = [f32::NAN, 1.0];
+        assert_eq!(class_accuracy(&broken, 2, &[1.0]), Some(0.0));
+        assert_eq!(class_log_loss(&broken, 2, &[0.0]), None);
+        assert_eq!(class_accuracy(&[0.5, 0.5], 2, &[2.0]), Some(0.0));
+        for (p, labels) in [(&[][..], &[][..]), (&[0.1, 0.9], &[0.0, 1.0])] {
+            assert_eq!(class_accuracy(p, 2, labels), None);
+            assert_eq!(class_log_loss(p, 2, labels), None);
+        }
+        assert_eq!(class_log_loss(&[0.5, 0.5], 2, &[2.0]), None);
     }
 
     #[test]

@@ -20,25 +20,26 @@ pub struct LinearShape {
     pub bias: Range<usize>,
 }
 
-/// The layers of a network that ends in one logit.
+/// The layers of a network that ends in one logit, or one per class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MlpShape {
     layers: Vec<LinearShape>,
     inputs: usize,
+    outputs: usize,
     dimension: usize,
 }
 
 impl MlpShape {
-    /// The layers of a model over `inputs` features.
-    pub fn of(model: &ModelSpec, inputs: usize) -> Self {
-        let layout = ParameterLayout::of(model, inputs);
+    /// The layers of a model from `inputs` features to `outputs` logits.
+    pub fn of(model: &ModelSpec, inputs: usize, outputs: usize) -> Self {
+        let layout = ParameterLayout::of(model, inputs, outputs);
         let layers = layout.tensors().chunks_exact(2).map(|pair| LinearShape {
             inputs: pair[0].fan_in,
             outputs: pair[1].len(),
             weight: pair[0].offset..pair[0].offset + pair[0].len(),
             bias: pair[1].offset..pair[1].offset + pair[1].len(),
         });
-        Self { layers: layers.collect(), inputs, dimension: layout.total() }
+        Self { layers: layers.collect(), inputs, outputs, dimension: layout.total() }
     }
 
     /// The layers, first to last.
@@ -49,6 +50,11 @@ impl MlpShape {
     /// Width of a feature row.
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// Number of logits.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Number of parameters d.
@@ -63,9 +69,9 @@ mod tests {
 
     #[test]
     fn layers_follow_the_layout_without_gaps() {
-        let shape = MlpShape::of(&ModelSpec::Mlp { hidden: vec![5, 3] }, 7);
+        let shape = MlpShape::of(&ModelSpec::Mlp { hidden: vec![5, 3] }, 7, 2);
         let dims: Vec<_> = shape.layers().iter().map(|l| (l.inputs, l.outputs)).collect();
-        assert_eq!(dims, [(7, 5), (5, 3), (3, 1)]);
+        assert_eq!(dims, [(7, 5), (5, 3), (3, 2)]);
         let mut next = 0;
         for layer in shape.layers() {
             assert_eq!(layer.weight, next..next + layer.inputs * layer.outputs);

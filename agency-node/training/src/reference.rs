@@ -6,13 +6,15 @@
 //! its place or its neighbours; the conformance suite checks that on the machine it runs on.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2};
 use tributary_job::spec::ModelSpec;
 
 use crate::batch::{Batch, MICROBATCH, Rows};
 use crate::clipping::{ClipNorm, Weighting};
 use crate::mlp::{LinearShape, MlpShape};
+use crate::softmax;
 use crate::trainer::{ClippedSum, Trainer, TrainerError, check_call};
+use crate::units::{LayerRows, Weights, squared_linear_sum, weights};
 
 const NAME: &str = "reference";
 
@@ -23,9 +25,9 @@ pub struct ReferenceTrainer {
 }
 
 impl ReferenceTrainer {
-    /// A trainer for a model over `inputs` features.
-    pub fn new(model: &ModelSpec, inputs: usize) -> Self {
-        Self { shape: MlpShape::of(model, inputs) }
+    /// A trainer for a model from `inputs` features to `outputs` logits.
+    pub fn new(model: &ModelSpec, inputs: usize, outputs: usize) -> Self {
+        Self { shape: MlpShape::of(model, inputs, outputs) }
     }
 
     fn weighted_sum(
@@ -39,7 +41,8 @@ impl ReferenceTrainer {
         for part in batch.microbatches() {
             let activations = self.forward(parameters, part.rows())?;
             let gradients = self.backward(parameters, &activations, &part.padded_labels())?;
-            self.add(&activations, &gradients, weighting, part.len(), &mut total);
+            let weights = weigh(&part, &activations, &gradients, weighting)?;
+            self.add(&activations, &gradients, &weights, &mut total);
         }
         Ok(total)
     }
@@ -73,8 +76,12 @@ impl ReferenceTrainer {
         labels: &[f32],
     ) -> Result<Vec<Array2<f32>>, TrainerError> {
         let count = self.shape.layers().len();
-        let labels = ArrayView2::from_shape((MICROBATCH, 1), labels).map_err(shape_error)?;
-        let mut gradient = activations[count].mapv(sigmoid) - labels;
+        let mut gradient = if self.shape.outputs() == 1 {
+            let labels = ArrayView2::from_shape((MICROBATCH, 1), labels).map_err(shape_error)?;
+            activations[count].mapv(sigmoid) - labels
+        } else {
+            class_gradients(&activations[count], labels)?
+        };
         let mut out = Vec::with_capacity(count);
         for i in (1..count).rev() {
             let (weight, _) = tensors(parameters, &self.shape.layers()[i])?;
@@ -92,29 +99,18 @@ impl ReferenceTrainer {
         Ok(out)
     }
 
-    /// Adds `sum_i factor_i * gradient_i` over the first `records` rows, without any per-record
-    /// gradient in memory: a linear layer's squared norm is `|g|^2 (|a|^2 + 1)` (Goodfellow 2015).
+    /// Adds `sum_i weight_i * gradient_i`, without any per-record gradient in memory.
     fn add(
         &self,
         activations: &[Array2<f32>],
         gradients: &[Array2<f32>],
-        weighting: Weighting,
-        records: usize,
+        weights: &Weights,
         total: &mut ClippedSum,
     ) {
-        let mut squared = Array1::<f64>::zeros(MICROBATCH);
-        for (a, g) in activations.iter().zip(gradients) {
-            squared += &(squared_rows(g) * (squared_rows(a) + 1.0));
-        }
-        let factors: Vec<Option<f64>> = squared
-            .iter()
-            .enumerate()
-            .map(|(i, s)| if i < records { weighting.factor(*s) } else { None })
-            .collect();
-        total.non_finite += factors.iter().take(records).filter(|f| f.is_none()).count();
+        total.non_finite += weights.non_finite;
         for ((a, g), layer) in activations.iter().zip(gradients).zip(self.shape.layers()) {
             let (mut a, mut g) = (a.mapv(f64::from), g.mapv(f64::from));
-            for (i, factor) in factors.iter().enumerate() {
+            for (i, factor) in weights.rows.iter().enumerate() {
                 match factor {
                     Some(f) => g.row_mut(i).mapv_inplace(|v| v * f),
                     None => {
@@ -139,6 +135,10 @@ impl Trainer for ReferenceTrainer {
 
     fn dimension(&self) -> usize {
         self.shape.dimension()
+    }
+
+    fn outputs(&self) -> usize {
+        self.shape.outputs()
     }
 
     fn clipped_gradient_sum(
@@ -168,11 +168,18 @@ impl Trainer for ReferenceTrainer {
         features: Rows<'_>,
     ) -> Result<Vec<f32>, TrainerError> {
         check_call(self.shape.dimension(), self.shape.inputs(), parameters, features)?;
-        let mut out = Vec::with_capacity(features.len());
+        let outputs = self.shape.outputs();
+        let mut out = Vec::with_capacity(features.len() * outputs);
         for part in features.microbatches() {
-            let values = self.forward(parameters, part)?;
-            let logits = values.last().into_iter().flatten();
-            out.extend(logits.take(part.len()).map(|z| sigmoid(*z)));
+            let mut values = self.forward(parameters, part)?;
+            let logits = values.pop().into_iter().flatten();
+            let first = out.len();
+            out.extend(logits.take(part.len() * outputs));
+            if outputs == 1 {
+                out[first..].iter_mut().for_each(|z| *z = sigmoid(*z));
+            } else {
+                out[first..].chunks_exact_mut(outputs).for_each(softmax::softmax);
+            }
         }
         Ok(out)
     }
@@ -185,6 +192,54 @@ fn tensors<'a>(
     let weight = &parameters[layer.weight.clone()];
     let weight = ArrayView2::from_shape((layer.outputs, layer.inputs), weight);
     Ok((weight.map_err(shape_error)?, ArrayView1::from(&parameters[layer.bias.clone()])))
+}
+
+/// The weights of a microbatch's rows. A linear layer's squared norm is `|g|^2 (|a|^2 + 1)`
+/// (Goodfellow 2015); sums over a unit come from pairs of its rows.
+fn weigh(
+    part: &Batch<'_>,
+    activations: &[Array2<f32>],
+    gradients: &[Array2<f32>],
+    weighting: Weighting,
+) -> Result<Weights, TrainerError> {
+    let mut squared = Array1::<f64>::zeros(MICROBATCH);
+    for (a, g) in activations.iter().zip(gradients) {
+        squared += &(squared_rows(g) * (squared_rows(a) + 1.0));
+    }
+    let layers = || activations.iter().zip(gradients);
+    let in_order: Vec<_> = match part.units() {
+        Some(_) => {
+            layers().map(|(a, g)| (a.as_standard_layout(), g.as_standard_layout())).collect()
+        }
+        None => Vec::new(),
+    };
+    weights(part, weighting, &squared.to_vec(), |unit| {
+        let mut total = 0.0;
+        for (a, g) in &in_order {
+            total += squared_linear_sum(layer_rows(a)?, layer_rows(g)?, unit.clone());
+        }
+        Ok(total)
+    })
+}
+
+fn layer_rows<'a>(values: &'a CowArray<'_, f32, Ix2>) -> Result<LayerRows<'a>, TrainerError> {
+    let width = values.ncols();
+    match values.as_slice() {
+        Some(values) => Ok(LayerRows { values, stride: width, width }),
+        None => {
+            let message = "rows are not in order".to_owned();
+            Err(TrainerError::Backend { trainer: NAME, message })
+        }
+    }
+}
+
+/// Gradient of each record's softmax cross-entropy by its logits.
+fn class_gradients(logits: &Array2<f32>, labels: &[f32]) -> Result<Array2<f32>, TrainerError> {
+    let mut values: Vec<f32> = logits.iter().copied().collect();
+    for (row, label) in values.chunks_exact_mut(logits.ncols()).zip(labels) {
+        softmax::gradient(row, *label);
+    }
+    Array2::from_shape_vec(logits.raw_dim(), values).map_err(shape_error)
 }
 
 fn squared_rows(values: &Array2<f32>) -> Array1<f64> {
@@ -211,13 +266,15 @@ mod tests {
 
     #[test]
     fn conforms() {
-        crate::conformance::suite(&|model, inputs| Box::new(ReferenceTrainer::new(model, inputs)));
+        crate::conformance::suite(&|model, inputs, outputs| {
+            Box::new(ReferenceTrainer::new(model, inputs, outputs))
+        });
     }
 
     #[test]
     fn logistic_regression_by_hand() {
         // w = (1, -2), b = 0.5, x = (2, 1): z = 0.5; y = 1: gradient (sigma(0.5) - 1) * (2, 1, 1).
-        let mut trainer = ReferenceTrainer::new(&ModelSpec::Mlp { hidden: vec![] }, 2);
+        let mut trainer = ReferenceTrainer::new(&ModelSpec::Mlp { hidden: vec![] }, 2, 1);
         let values = [2.0, 1.0];
         let batch = Batch::new(Rows::new(&values, 2).unwrap(), &[1.0]).unwrap();
         let g = trainer.gradient_sum(&[1.0, -2.0, 0.5], &batch).unwrap();

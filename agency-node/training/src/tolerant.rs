@@ -11,18 +11,23 @@ use std::io::Read;
 use csv::{ByteRecord, ReaderBuilder, Trim};
 use tributary_job::spec::DataSpec;
 
-use crate::table::{Cells, Columns, DataError, csv_error, header};
+use crate::columns::{Columns, RowKind};
+use crate::table::{Cells, DataError, csv_error, header};
 
 /// What a tolerant reading left out. It depends on the records: for the operator's log, it must
 /// never leave the agency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// Rows left out: the label is neither of the two values.
+    /// Rows left out: the label is none of the values.
     pub unknown_labels: u64,
     /// Rows left out: another number of cells than the header.
     pub ragged: u64,
     /// Rows left out: a cell that the job uses is not UTF-8.
     pub not_utf8: u64,
+    /// Rows left out: the cell that says whose row it is is empty.
+    pub nobodys: u64,
+    /// Rows left out: beyond what is used of one person.
+    pub beyond_person: u64,
     /// Numeric cells taken as missing: not a finite number.
     pub bad_numbers: u64,
     /// Whether rows beyond the cap were not read.
@@ -36,7 +41,8 @@ impl Skipped {
     }
 }
 
-/// Reads a table and calls `row` for each usable row, at most `limit` times.
+/// Reads a table and calls `row` for each usable row, until it has said `limit` times that it keeps
+/// the row.
 ///
 /// Beyond the limit nothing is read. There, adding one record in front pushes another one out: two
 /// neighbouring files differ in two records, which the noise does not cover. Registration refuses
@@ -45,7 +51,7 @@ pub(crate) fn read(
     source: impl Read,
     spec: &DataSpec,
     limit: usize,
-    mut row: impl FnMut(&Cells),
+    mut row: impl FnMut(&Cells) -> bool,
 ) -> Result<Skipped, DataError> {
     let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(source);
     let header = header(&mut reader)?;
@@ -62,21 +68,31 @@ pub(crate) fn read(
             continue;
         }
         let mut bad_numbers = 0;
-        let Ok(known) = columns.fill::<std::convert::Infallible>(&record, &mut cells, |_| {
+        let Ok(kind) = columns.fill::<std::convert::Infallible>(&record, &mut cells, |_| {
             bad_numbers += 1;
             Ok(())
         });
-        if !known {
-            skipped.unknown_labels += 1;
-            continue;
+        match kind {
+            RowKind::Usable => {}
+            RowKind::UnknownLabel => {
+                skipped.unknown_labels += 1;
+                continue;
+            }
+            RowKind::Nobody => {
+                skipped.nobodys += 1;
+                continue;
+            }
         }
         if rows == limit {
             skipped.beyond_cap = true;
             break;
         }
-        rows += 1;
-        skipped.bad_numbers += bad_numbers;
-        row(&cells);
+        if row(&cells) {
+            rows += 1;
+            skipped.bad_numbers += bad_numbers;
+        } else {
+            skipped.beyond_person += 1;
+        }
     }
     Ok(skipped)
 }
@@ -90,23 +106,21 @@ mod tests {
     use crate::Dataset;
 
     fn spec() -> DataSpec {
-        DataSpec {
-            label: LabelSpec { column: "y".into(), positive: "1".into(), negative: "0".into() },
-            features: vec![
-                FeatureSpec::Numeric {
-                    column: "a".into(),
-                    min: -1.0,
-                    max: 1.0,
-                    transform: Transform::Identity,
-                },
+        DataSpec::new(
+            LabelSpec::binary("y", "1", "0"),
+            vec![
+                FeatureSpec::numeric("a", -1.0, 1.0, Transform::Identity),
                 FeatureSpec::Category { column: "c".into(), values: vec!["r".into(), "g".into()] },
             ],
-        }
+        )
     }
 
     fn rows(text: &[u8], limit: usize) -> Result<(Vec<Cells>, Skipped), DataError> {
         let mut out = Vec::new();
-        let skipped = read(text, &spec(), limit, |cells| out.push(cells.clone()))?;
+        let skipped = read(text, &spec(), limit, |cells| {
+            out.push(cells.clone());
+            true
+        })?;
         Ok((out, skipped))
     }
 
@@ -115,15 +129,14 @@ mod tests {
         let text = b"a,c,y,note\n1,r,1,\nNaN,g,0,\n0,r,maybe,\n0,r,1\n0,r,1,x,x\n\
                      1e999,b,1,\xff\n0,\xff,1,\nyes,,,\n-1,g,0,\n";
         let (rows, skipped) = rows(text, 100).unwrap();
-        let seen: Vec<_> =
-            rows.iter().map(|c| (c.positive, c.numerics[0], c.categories[0])).collect();
+        let seen: Vec<_> = rows.iter().map(|c| (c.label, c.numerics[0], c.categories[0])).collect();
         assert_eq!(
             seen,
             [
-                (true, Some(1.0), Some(0)),
-                (false, None, Some(1)),
-                (true, None, None),
-                (false, Some(-1.0), Some(1)),
+                (1, Some(1.0), Some(0)),
+                (0, None, Some(1)),
+                (1, None, None),
+                (0, Some(-1.0), Some(1)),
             ]
         );
         let expected = Skipped {
@@ -131,7 +144,7 @@ mod tests {
             ragged: 2,
             not_utf8: 1,
             bad_numbers: 2,
-            beyond_cap: false,
+            ..Skipped::default()
         };
         assert_eq!(skipped, expected);
         assert!(skipped.any());
@@ -154,6 +167,27 @@ mod tests {
         assert_eq!(two.iter().map(|c| c.numerics[0]).collect::<Vec<_>>(), [Some(1.0), Some(0.0)]);
         assert!(skipped.beyond_cap);
         assert!(!rows(text, 3).unwrap().1.beyond_cap, "exactly the cap is all of it");
+    }
+
+    #[test]
+    fn rows_of_nobody_and_beyond_a_person_are_counted_and_do_not_reach_the_cap() {
+        let spec = DataSpec { person_column: Some("c".into()), ..spec() };
+        let spec = DataSpec {
+            features: vec![spec.features[0].clone()],
+            max_records_per_person: Some(2),
+            ..spec
+        };
+        let text = b"a,c,y\n1,r,1\n0,,1\n1,r,1\n-1,r,1\n-1,r,1\n0,\xff,1\n1,s,0\n";
+        let (data, skipped) = Dataset::read_tolerant(&text[..], &spec).unwrap();
+        let persons = data.persons().unwrap();
+        assert_eq!(
+            (data.len(), persons.rows_of(0), persons.rows_of(1)),
+            (3, &[0, 1][..], &[2][..])
+        );
+        let expected = Skipped { nobodys: 1, beyond_person: 2, not_utf8: 1, ..Skipped::default() };
+        assert_eq!(skipped, expected);
+        let columns = read(&text[..], &spec, 3, |cells| cells.numerics[0] == Some(1.0)).unwrap();
+        assert!(!columns.beyond_cap, "rows that are not kept do not count");
     }
 
     #[test]

@@ -13,10 +13,15 @@ pub const MAX_RECORDS: usize = 1 << 24;
 ///
 /// # Contract
 /// * The model is a fully connected network as laid out by `tributary_job::ParameterLayout`, with
-///   ReLU between the layers, one logit, and binary cross-entropy as the loss.
-/// * The bits of one record's gradient depend on that record and the parameters alone: neither on
-///   the other records of the batch nor on its place among them. Sensitivity counts on it.
-/// * A record whose gradient is not finite contributes exact zeros.
+///   ReLU between the layers; one logit with binary cross-entropy as the loss, or K logits with
+///   softmax cross-entropy.
+/// * What is clipped is a unit (see [`Batch`]): the sum of the gradients of its records.
+/// * The bits of a record's gradient and of its unit's clip factor depend on that unit and the
+///   parameters alone: neither on the other units of the batch nor on its place among them.
+///   Sensitivity counts on it. (In which order a unit's records are added may depend on its place;
+///   [`unit_float_error`](crate::unit_float_error()) holds for any order.)
+/// * A unit with a record whose gradient is not finite contributes exact zeros as a whole. So does
+///   one with a label that is no class.
 /// * Sums are made as [`float_error`](crate::float_error()) assumes: in f64, per
 ///   [`crate::MICROBATCH`], then over microbatches.
 ///
@@ -28,7 +33,10 @@ pub trait Trainer: Send {
     /// Number of parameters d.
     fn dimension(&self) -> usize;
 
-    /// Sum over the batch of the records' gradients, each clipped to `clip_norm` in L2 (Abadi et
+    /// Number of logits: 1 for a binary model, otherwise the number of classes.
+    fn outputs(&self) -> usize;
+
+    /// Sum over the batch of the units' gradients, each clipped to `clip_norm` in L2 (Abadi et
     /// al. 2016, Algorithm 1, before the noise). Length d; exact zeros for an empty batch.
     ///
     /// # Errors
@@ -53,7 +61,8 @@ pub trait Trainer: Send {
         batch: &Batch<'_>,
     ) -> Result<Vec<f64>, TrainerError>;
 
-    /// Probability of the positive class per row, in `[0, 1]`; NaN where the model is not finite.
+    /// Probability of the positive class per row, or of every class, row major
+    /// (`[rows, outputs]`), in `[0, 1]`; NaN where the model is not finite.
     ///
     /// # Errors
     /// Parameters or features of another length, or a failure of the tensor library.
@@ -66,7 +75,7 @@ pub trait Trainer: Send {
 pub struct ClippedSum {
     /// The sum, length d.
     pub sum: Vec<f64>,
-    /// Records that contributed exact zeros because their gradient was not finite. It depends on
+    /// Units that contributed exact zeros because their gradient was not finite. It depends on
     /// the records: for the operator's eyes, it must never leave the agency.
     pub non_finite: usize,
 }
@@ -105,6 +114,17 @@ pub enum TrainerError {
         rows: usize,
         /// Number of labels.
         labels: usize,
+    },
+    /// The units are not the rows.
+    #[error(
+        "trainer: {units} units do not divide {rows} rows into parts of 1 to {} rows",
+        crate::batch::MICROBATCH
+    )]
+    Units {
+        /// Number of rows.
+        rows: usize,
+        /// Number of units.
+        units: usize,
     },
     /// The clip norm is not usable.
     #[error("trainer: clip norm {found}: must lie within 1e-30 and 1e30")]

@@ -38,12 +38,12 @@ impl TensorSpec {
 }
 
 impl ParameterLayout {
-    /// Layout of a model family over `inputs` features.
-    pub fn of(model: &ModelSpec, inputs: usize) -> Self {
+    /// Layout of a model family from `inputs` features to `outputs` logits.
+    pub fn of(model: &ModelSpec, inputs: usize, outputs: usize) -> Self {
         let ModelSpec::Mlp { hidden } = model;
         let mut widths = vec![inputs];
         widths.extend(hidden.iter().map(|w| *w as usize));
-        widths.push(1);
+        widths.push(outputs);
         let mut tensors = Vec::new();
         let mut total = 0;
         for (i, pair) in widths.windows(2).enumerate() {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_perceptron_has_the_expected_tensors() {
-        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![4] }, 3);
+        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![4] }, 3, 1);
         let names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names, ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]);
         assert_eq!(layout.total(), 3 * 4 + 4 + 4 + 1);
@@ -105,8 +105,15 @@ mod tests {
     }
 
     #[test]
+    fn the_last_layer_has_one_row_per_logit() {
+        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![] }, 784, 10);
+        assert_eq!(layout.tensors()[0].shape, [10, 784]);
+        assert_eq!(layout.total(), 7850);
+    }
+
+    #[test]
     fn initial_values_depend_on_the_seed_alone_and_stay_in_bounds() {
-        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![5] }, 9);
+        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![5] }, 9, 1);
         let a = layout.initial_parameters(7);
         assert_eq!(a, layout.initial_parameters(7));
         assert_ne!(a, layout.initial_parameters(8));

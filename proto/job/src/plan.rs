@@ -79,9 +79,9 @@ pub struct Plan {
     pub roster: Arc<Roster>,
     /// The model's parameters.
     pub layout: ParameterLayout,
-    /// Numeric features.
+    /// Standardised features.
     pub numeric_features: usize,
-    /// The statistics round; absent if no feature is numeric.
+    /// The statistics round; absent if no feature is standardised.
     pub statistics: Option<OperationPlan>,
     /// Training rounds.
     pub training: OperationPlan,
@@ -179,7 +179,8 @@ impl Plan {
         let spec = &manifest.spec;
         let thresholds = thresholds(manifest.roster.len(), spec)?;
         check_size(spec)?;
-        let layout = ParameterLayout::of(&spec.model, spec.data.input_width());
+        let layout =
+            ParameterLayout::of(&spec.model, spec.data.input_width(), spec.data.output_width());
         let numeric_features = spec.data.numeric_count();
         if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > MAX_RECORDS_PER_NODE)
         {
@@ -314,7 +315,7 @@ struct Kinds {
 /// Refuses a model that is too large, before anything of its size is made.
 fn check_size(spec: &JobSpec) -> Result<(), PlanError> {
     let inputs = spec.data.input_width();
-    match spec.model.parameters(inputs) {
+    match spec.model.parameters(inputs, spec.data.output_width()) {
         Some(total) if total <= MAX_PARAMETERS => Ok(()),
         total => {
             let total = total.map_or("more than 2^64".to_owned(), |t| t.to_string());

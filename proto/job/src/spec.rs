@@ -3,9 +3,16 @@
 //! Every field is typed and bounded; unknown fields are refused. A job can only select model
 //! families and operations that are compiled in: there is no code in a job.
 
+mod data;
+
 use serde::{Deserialize, Serialize};
 use tributary_dp::{NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
+
+pub use data::{
+    DEFAULT_RECORDS_PER_PERSON, DataSpec, FeatureSpec, LabelSpec, LabelValues, MAX_CLASSES,
+    MAX_INPUTS, MAX_RECORDS_PER_PERSON, Scaling, Transform,
+};
 
 /// Longest description, characters.
 pub const MAX_DESCRIPTION_CHARS: usize = 256;
@@ -35,74 +42,12 @@ pub struct JobSpec {
     pub secure_aggregation: SecureAggregationSpec,
 }
 
-/// How rows of an agency's table become a label and a feature vector.
-///
-/// Bounds and categories are written here and never derived from data: a category list computed
-/// from records would itself be a release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSpec {
-    /// The label.
-    pub label: LabelSpec,
-    /// Features in order.
-    pub features: Vec<FeatureSpec>,
-}
-
-/// A binary label: the column and the cell text that counts as positive.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LabelSpec {
-    /// Column of the label. A row whose cell is neither value is refused.
-    pub column: String,
-    /// Cell text of a positive example.
-    pub positive: String,
-    /// Cell text of a negative example.
-    pub negative: String,
-}
-
-/// One source column and what it becomes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum FeatureSpec {
-    /// One standardised input. Values are clamped to `[min, max]`; an empty cell becomes the
-    /// (federated) mean, that is 0 after standardisation.
-    Numeric {
-        /// Source column.
-        column: String,
-        /// Public lower bound, before the transform.
-        min: f64,
-        /// Public upper bound, before the transform.
-        max: f64,
-        /// Applied after clamping.
-        #[serde(default)]
-        transform: Transform,
-    },
-    /// One 0/1 input per listed value; an unlisted or empty cell is all zeros.
-    Category {
-        /// Source column.
-        column: String,
-        /// The values, fixed by the job.
-        values: Vec<String>,
-    },
-}
-
-/// A fixed transform of a clamped numeric cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Transform {
-    /// The value as it is.
-    #[default]
-    Identity,
-    /// `ln(1 + x)`; needs `min >= 0`.
-    Log1p,
-}
-
 /// Model family with its size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "family", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ModelSpec {
-    /// Fully connected layers with ReLU between them and one logit at the end, trained with
-    /// binary cross-entropy. An empty `hidden` is logistic regression.
+    /// Fully connected layers with ReLU between them, ending in one logit (binary cross-entropy) or
+    /// one per class (softmax cross-entropy). An empty `hidden` is logistic regression.
     Mlp {
         /// Width of each hidden layer.
         hidden: Vec<u32>,
@@ -167,6 +112,16 @@ pub enum PrivacyMode {
 }
 
 impl PrivacyMode {
+    /// Every mode, the default first.
+    pub const ALL: [Self; 6] = [
+        Self::Record,
+        Self::Person,
+        Self::RecordLocal,
+        Self::Silo,
+        Self::Central,
+        Self::None,
+    ];
+
     /// As it stands in a job file.
     pub fn name(self) -> &'static str {
         match self {
@@ -311,10 +266,28 @@ impl JobSpec {
 
     /// Whose presence is hidden.
     pub fn unit(&self) -> Unit {
+        let persons = self.data.person_column.is_some();
         match self.privacy.mode {
             PrivacyMode::Silo => Unit::Silo,
             PrivacyMode::Person => Unit::Person,
+            PrivacyMode::RecordLocal | PrivacyMode::Central if persons => Unit::Person,
             _ => Unit::Record,
+        }
+    }
+
+    fn validate_persons(&self) -> Result<(), SpecError> {
+        let refuse = |problem| Err(SpecError::new("data.person_column", problem));
+        match (self.privacy.mode, &self.data.person_column) {
+            (PrivacyMode::Person, None) => {
+                refuse("mode \"person\" needs the column that says whose a record is")
+            }
+            // Leaving out a person's later rows makes one record decide about another: with records
+            // as units, adding one would change two.
+            (PrivacyMode::Record, Some(_)) => refuse(
+                "mode \"record\" protects single records and needs none: persons are the unit of \
+                 mode \"person\"",
+            ),
+            _ => Ok(()),
         }
     }
 
@@ -357,81 +330,20 @@ impl JobSpec {
         self.training.validate()?;
         self.privacy.validate()?;
         self.validate_local()?;
+        self.validate_persons()?;
         self.secure_aggregation.validate()
     }
 }
 
-impl DataSpec {
-    /// Number of model inputs.
-    pub fn input_width(&self) -> usize {
-        self.features
-            .iter()
-            .map(|f| match f {
-                FeatureSpec::Numeric { .. } => 1,
-                FeatureSpec::Category { values, .. } => values.len(),
-            })
-            .sum()
-    }
-
-    /// Number of numeric features, each of which takes three coordinates of the statistics round.
-    pub fn numeric_count(&self) -> usize {
-        self.features.iter().filter(|f| matches!(f, FeatureSpec::Numeric { .. })).count()
-    }
-
-    fn validate(&self) -> Result<(), SpecError> {
-        if self.label.positive == self.label.negative {
-            return Err(SpecError::new("data.label", "positive and negative must differ"));
-        }
-        if self.features.is_empty() || self.input_width() > 100_000 {
-            return Err(SpecError::new("data.features", "between 1 and 100,000 inputs"));
-        }
-        let mut columns = std::collections::BTreeSet::new();
-        for feature in &self.features {
-            let column = feature.column();
-            if column == self.label.column {
-                return Err(SpecError::new("data.features", format!("{column} is the label")));
-            }
-            if !columns.insert(column) {
-                return Err(SpecError::new("data.features", format!("{column} is listed twice")));
-            }
-            match feature {
-                FeatureSpec::Numeric { min, max, transform, .. } => {
-                    if !(min.is_finite() && max.is_finite() && min < max) {
-                        return Err(SpecError::new(column, "needs finite bounds with min < max"));
-                    }
-                    if *transform == Transform::Log1p && *min < 0.0 {
-                        return Err(SpecError::new(column, "log1p needs min >= 0"));
-                    }
-                }
-                FeatureSpec::Category { values, .. } => {
-                    let distinct: std::collections::BTreeSet<_> = values.iter().collect();
-                    if values.is_empty() || distinct.len() != values.len() {
-                        return Err(SpecError::new(column, "needs distinct values, at least one"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FeatureSpec {
-    /// The source column.
-    pub fn column(&self) -> &str {
-        match self {
-            Self::Numeric { column, .. } | Self::Category { column, .. } => column,
-        }
-    }
-}
-
 impl ModelSpec {
-    /// Number of parameters over `inputs` features, computed without laying anything out; `None`
-    /// if it is beyond u64.
-    pub fn parameters(&self, inputs: usize) -> Option<u64> {
+    /// Number of parameters from `inputs` features to `outputs` logits, computed without laying
+    /// anything out; `None` if it is beyond u64.
+    pub fn parameters(&self, inputs: usize, outputs: usize) -> Option<u64> {
         let Self::Mlp { hidden } = self;
         let mut fan_in = u64::try_from(inputs).ok()?;
+        let outputs = u64::try_from(outputs).ok()?;
         let mut total = 0u64;
-        for out in hidden.iter().map(|w| u64::from(*w)).chain([1]) {
+        for out in hidden.iter().map(|w| u64::from(*w)).chain([outputs]) {
             total = total.checked_add(fan_in.checked_add(1)?.checked_mul(out)?)?;
             fan_in = out;
         }

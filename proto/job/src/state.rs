@@ -158,7 +158,7 @@ mod tests {
     use crate::spec::ModelSpec;
 
     fn state() -> ModelState {
-        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![3] }, 2);
+        let layout = ParameterLayout::of(&ModelSpec::Mlp { hidden: vec![3] }, 2, 1);
         ModelState::initial(&layout, 2, 1)
     }
 

@@ -27,7 +27,7 @@ pub struct ModelDescription {
     pub data: DataSpec,
     /// Family and size.
     pub model: ModelSpec,
-    /// Standardisation of the numeric features.
+    /// Standardisation of the standardised features.
     pub normalisation: Normalisation,
 }
 
@@ -79,7 +79,8 @@ impl ModelDescription {
         let (mean, inverse_sd) = (floats(&value, "mean")?, floats(&value, "inverse_sd")?);
         let expected = data.numeric_count();
         if mean.len() != expected || inverse_sd.len() != expected {
-            let problem = format!("needs {expected} means and scales, one per numeric feature");
+            let problem =
+                format!("needs {expected} means and scales, one per standardised feature");
             return Err(DescriptionError::new(KEY_NORMALISATION, problem));
         }
         let normalisation = Normalisation { mean, inverse_sd };
@@ -115,18 +116,13 @@ pub(crate) mod tests {
 
     /// One numeric feature, a two-valued category, one hidden layer of two.
     pub(crate) fn example() -> ModelDescription {
-        let data = DataSpec {
-            label: LabelSpec { column: "y".into(), positive: "1".into(), negative: "0".into() },
-            features: vec![
-                FeatureSpec::Numeric {
-                    column: "age".into(),
-                    min: 0.0,
-                    max: 0.1 + 0.2,
-                    transform: Transform::Log1p,
-                },
+        let data = DataSpec::new(
+            LabelSpec::binary("y", "1", "0"),
+            vec![
+                FeatureSpec::numeric("age", 0.0, 0.1 + 0.2, Transform::Log1p),
                 FeatureSpec::Category { column: "c".into(), values: vec!["é".into(), "b".into()] },
             ],
-        };
+        );
         ModelDescription {
             job: Some("ab12".into()),
             data,

@@ -149,11 +149,11 @@ pub fn read_described(path: &Path) -> Result<(ModelDescription, Vec<f32>), Expor
     let (_, header) = SafeTensors::read_metadata(&bytes)?;
     let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
     let description = ModelDescription::from_metadata(&metadata)?;
-    let inputs = description.data.input_width();
+    let (inputs, outputs) = (description.data.input_width(), description.data.output_width());
     // A description may claim any size; the layout is built only if the file could hold it.
-    match claimed_dimension(&description.model, inputs) {
+    match claimed_dimension(&description.model, inputs, outputs) {
         Some(d) if d <= bytes.len() / 4 => {
-            let layout = ParameterLayout::of(&description.model, inputs);
+            let layout = ParameterLayout::of(&description.model, inputs, outputs);
             let parameters = decode_model(&bytes, &layout)?.parameters;
             Ok((description, parameters))
         }
@@ -189,14 +189,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ExportError> {
     fs::read(path).map_err(|source| ExportError::Io { path: path.to_owned(), source })
 }
 
-fn claimed_dimension(model: &ModelSpec, inputs: usize) -> Option<usize> {
-    let ModelSpec::Mlp { hidden } = model;
-    let mut widths = hidden.iter().map(|w| *w as usize).chain([1]);
-    let (total, _) = widths.try_fold((0usize, inputs), |(total, inputs), outputs| {
-        let layer = inputs.checked_add(1)?.checked_mul(outputs)?;
-        Some((total.checked_add(layer)?, outputs))
-    })?;
-    Some(total)
+fn claimed_dimension(model: &ModelSpec, inputs: usize, outputs: usize) -> Option<usize> {
+    model.parameters(inputs, outputs).and_then(|total| usize::try_from(total).ok())
 }
 
 /// The library writes metadata in hash order: put the header's keys into canonical order.
@@ -222,8 +216,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn layout() -> ParameterLayout {
-        let description = example();
-        ParameterLayout::of(&description.model, description.data.input_width())
+        let ModelDescription { model, data, .. } = example();
+        ParameterLayout::of(&model, data.input_width(), data.output_width())
     }
 
     #[test]
@@ -265,7 +259,7 @@ mod tests {
         assert!(matches!(short, Err(ExportError::Length { .. })));
         let bytes = encode_model(&layout, &parameters, &BTreeMap::new()).unwrap();
         for (hidden, inputs) in [(vec![2], 4), (vec![2, 2], 3), (vec![], 3), (vec![3], 3)] {
-            let other = ParameterLayout::of(&ModelSpec::Mlp { hidden }, inputs);
+            let other = ParameterLayout::of(&ModelSpec::Mlp { hidden }, inputs, 1);
             let error = decode_model(&bytes, &other).unwrap_err();
             assert!(matches!(error, ExportError::Tensor { .. }), "{error}");
         }

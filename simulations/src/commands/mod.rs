@@ -97,7 +97,8 @@ fn privacy(path: &Path, declared: Vec<u64>, json: bool) -> Result<()> {
 
 /// The result in a few lines.
 fn tell(s: &Summary, out: &Path) {
-    println!("test AUC   {:.4} federated, {:.4} pooled", s.test_auc, s.pooled_test_auc);
+    let (quality, pooled) = (s.quality(), s.pooled_quality());
+    println!("test {:<5} {quality:.4} federated, {pooled:.4} pooled", s.measure());
     if let Some((name, auc)) = s.best_silo() {
         println!("           {auc:.4} best agency alone ({name})");
     }

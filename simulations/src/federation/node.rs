@@ -157,7 +157,7 @@ impl VirtualNode {
             aggregator: recipe.aggregator,
             policy: recipe.policy.clone(),
             datasets: BTreeMap::from([(recipe.dataset.clone(), source)]),
-            trainers: Box::new(move |model, inputs| trainer.make(model, inputs)),
+            trainers: Box::new(move |model, inputs, outputs| trainer.make(model, inputs, outputs)),
             threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(move || {
                 // The count goes on over restarts: noise is never drawn twice.
@@ -179,7 +179,7 @@ pub fn derive(seed: u64, purpose: &str, name: &str, count: u64) -> [u8; 32] {
 pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
     Policy {
         datasets: vec![spec.dataset.clone()],
-        modes: vec![PrivacyMode::Record, PrivacyMode::None],
+        modes: PrivacyMode::ALL.to_vec(),
         model_families: vec!["mlp".into()],
         max_epsilon_per_job: f64::MAX,
         max_delta: spec.privacy.delta,

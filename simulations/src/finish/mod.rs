@@ -114,8 +114,11 @@ struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     fn new(task: &Finish<'_>, tables: &'a Tables) -> Result<Self, SimulationError> {
-        let (model, inputs) = (&task.job.model, task.job.data.input_width());
-        let trainer = task.trainer.make(model, inputs).map_err(SimulationError::Trainer)?;
+        let data = &task.job.data;
+        let trainer = task
+            .trainer
+            .make(&task.job.model, data.input_width(), data.output_width())
+            .map_err(SimulationError::Trainer)?;
         Ok(Self { trainer, tables, curve: Vec::new() })
     }
 
@@ -128,7 +131,8 @@ impl<'a> Meter<'a> {
             let measured = self.measure(state)?;
             self.curve.push(CurvePoint {
                 round: state.completed,
-                test_auc: defined("AUC", measured.auc)?,
+                test_auc: auc(self.trainer.outputs(), &measured)?,
+                test_accuracy: defined("accuracy", measured.accuracy)?,
                 test_log_loss: defined("log-loss", measured.log_loss)?,
             });
         }
@@ -141,6 +145,11 @@ impl<'a> Meter<'a> {
         evaluate(trainer, &state.parameters, test, &rows, &state.normalisation)
             .map_err(|e| SimulationError::Trainer(e.to_string()))
     }
+}
+
+/// The AUC that a binary model must have; other models have none.
+fn auc(outputs: usize, measured: &Evaluation) -> Result<Option<f64>, SimulationError> {
+    if outputs == 1 { defined("AUC", measured.auc).map(Some) } else { Ok(None) }
 }
 
 fn defined(what: &str, value: Option<f64>) -> Result<f64, SimulationError> {

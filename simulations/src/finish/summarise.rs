@@ -4,7 +4,7 @@
 
 use tributary_training::Evaluation;
 
-use super::{Finish, defined};
+use super::{Finish, auc, defined};
 use crate::baselines::Baselines;
 use crate::charges::{Charges, epsilon_by_round};
 use crate::error::SimulationError;
@@ -30,7 +30,11 @@ pub(super) fn summarise(
     let against = claims.map(|c| &c.adversaries[..]).unwrap_or_default();
     let entries = || record.rounds.iter().map(|r| &r.entry);
     let dropped = entries().filter(|r| !r.dropped.is_empty());
-    let silo = |(name, e): &(String, Evaluation)| Ok((name.clone(), defined("AUC", e.auc)?));
+    let outputs = spec.data.output_width();
+    let aucs = baselines.silos.iter().map(|(name, e)| Ok((name.clone(), auc(outputs, e)?)));
+    let aucs = aucs.collect::<Result<Vec<_>, SimulationError>>()?;
+    let accuracy =
+        |(name, e): &(String, Evaluation)| Ok((name.clone(), defined("accuracy", e.accuracy)?));
     let millis = entries().map(|r| r.millis as f64).collect();
     Ok(Summary {
         job: spec.name.clone(),
@@ -49,14 +53,16 @@ pub(super) fn summarise(
         dropped: dropped.map(|r| (r.round, r.dropped.clone())).collect(),
         min_survivors: plan.roster.thresholds.u_min,
         colluders: plan.roster.thresholds.corrupt,
-        test_auc: defined("AUC", last.auc)?,
+        test_auc: auc(outputs, last)?,
         test_accuracy: defined("accuracy", last.accuracy)?,
         test_log_loss: defined("log-loss", last.log_loss)?,
         test_records: last.records as u64,
         learning_curve: curve.to_vec(),
-        pooled_test_auc: defined("AUC", baselines.pooled.auc)?,
-        silo_test_auc: baselines.silos.iter().map(silo).collect::<Result<_, _>>()?,
-        mode: if claims.is_some() { "record" } else { "none" }.into(),
+        pooled_test_auc: auc(outputs, &baselines.pooled)?,
+        silo_test_auc: aucs.into_iter().filter_map(|(name, v)| Some((name, v?))).collect(),
+        pooled_test_accuracy: defined("accuracy", baselines.pooled.accuracy)?,
+        silo_test_accuracy: baselines.silos.iter().map(accuracy).collect::<Result<_, _>>()?,
+        mode: spec.privacy.mode.name().into(),
         epsilon: claims.map(|c| c.epsilon),
         delta: spec.privacy.delta,
         planned_epsilon: plan

@@ -6,17 +6,18 @@ use crate::summary::Summary;
 const WIDTH: f64 = 960.0;
 const ROW: f64 = 27.0;
 
-/// Test AUC of every model; bars start at a coin toss.
+/// Test quality of every model; bars start at a coin toss, or at nothing for more than two classes.
 pub fn comparison(s: &Summary) -> String {
     let mut rows = vec![
-        ("f-pooled", "all data pooled, no privacy".to_owned(), s.pooled_test_auc),
-        ("f-fed", "this federation".to_owned(), s.test_auc),
+        ("f-pooled", "all data pooled, no privacy".to_owned(), s.pooled_quality()),
+        ("f-fed", "this federation".to_owned(), s.quality()),
     ];
-    let mut silos: Vec<_> = s.silo_test_auc.iter().collect();
+    let mut silos: Vec<_> = s.silo_quality().iter().collect();
     silos.sort_by(|a, b| b.1.total_cmp(a.1));
     rows.extend(silos.into_iter().map(|(name, auc)| ("f-silo", format!("{name} alone"), *auc)));
-    let low = rows.iter().map(|r| r.2).fold(0.5, f64::min);
-    let high = rows.iter().map(|r| r.2).fold(0.55, f64::max);
+    let base = if s.test_auc.is_some() { 0.5 } else { 0.0 };
+    let low = rows.iter().map(|r| r.2).fold(base, f64::min);
+    let high = rows.iter().map(|r| r.2).fold(base + 0.05, f64::max);
     let (left, right, top) = (210.0, 880.0, 8.0);
     let x = Scale::new((low, high), (left, right));
     let bottom = top + ROW * rows.len() as f64 + 4.0;
@@ -29,19 +30,22 @@ pub fn comparison(s: &Summary) -> String {
         let y = top + ROW * i as f64;
         let strong = if *class == "f-silo" { "" } else { "strong" };
         svg.text(strong, (left - 12.0, y + 17.5), "end", name);
-        let (from, to) = (x.at(0.5).min(x.at(*auc)), x.at(0.5).max(x.at(*auc)));
-        let tip = format!("{name}: AUC {auc:.4}");
+        let (from, to) = (x.at(base).min(x.at(*auc)), x.at(base).max(x.at(*auc)));
+        let tip = format!("{name}: {} {auc:.4}", s.measure());
         svg.rect(class, (from, y + 4.0), ((to - from).max(1.5), ROW - 9.0), 3.0, &tip);
         svg.text("strong", (to + 8.0, y + 17.5), "start", &format!("{auc:.3}"));
     }
-    svg.line("axis", (x.at(0.5), top), (x.at(0.5), bottom));
-    let axis = "test AUC (0.5 is a coin toss, 1 is perfect)";
+    svg.line("axis", (x.at(base), top), (x.at(base), bottom));
+    let axis = match s.test_auc {
+        Some(_) => "test AUC (0.5 is a coin toss, 1 is perfect)",
+        None => "test accuracy (1 is perfect)",
+    };
     svg.text("", (f64::midpoint(left, right), bottom + 40.0), "middle", axis);
     let description = format!(
         "Pooled {:.3}, federation {:.3}, agencies alone from {:.3} to {:.3}.",
-        s.pooled_test_auc,
-        s.test_auc,
-        s.silo_test_auc.values().copied().fold(f64::INFINITY, f64::min),
+        s.pooled_quality(),
+        s.quality(),
+        s.silo_quality().values().copied().fold(f64::INFINITY, f64::min),
         s.best_silo().map_or(0.0, |(_, auc)| auc)
     );
     svg.finish("comparison", "Each agency alone, the federation, and pooled data", &description)

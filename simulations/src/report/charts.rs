@@ -6,7 +6,7 @@ use crate::summary::Summary;
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 52.0;
-/// How far below the lines that matter the AUC axis reaches: what lies lower, an untrained model,
+/// How far below the lines that matter the quality axis reaches: what lies lower, an untrained model,
 /// would only flatten the rest.
 const DEPTH: f64 = 0.09;
 /// Room for labels at the right.
@@ -14,16 +14,16 @@ const RIGHT: f64 = 725.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 282.0;
 
-/// AUC on the test table by round, with pooled and best agency alone as lines.
+/// Quality on the test table by round, with pooled and best agency alone as lines.
 pub fn learning_curve(s: &Summary) -> String {
-    let mut lines = vec![("pooled", "pooled, no privacy".to_owned(), s.pooled_test_auc)];
+    let mut lines = vec![("pooled", "pooled, no privacy".to_owned(), s.pooled_quality())];
     if let Some((name, auc)) = s.best_silo() {
         lines.push(("silo", format!("best alone ({})", shortened(name)), auc));
     }
-    let points = s.learning_curve.iter().map(|p| p.test_auc);
-    let all: Vec<f64> = points.chain(lines.iter().map(|l| l.2)).chain([s.test_auc]).collect();
+    let points = s.learning_curve.iter().map(|p| p.quality());
+    let all: Vec<f64> = points.chain(lines.iter().map(|l| l.2)).chain([s.quality()]).collect();
     let lowest = all.iter().copied().fold(f64::INFINITY, f64::min);
-    let matters = lines.iter().map(|l| l.2).fold(s.test_auc, f64::min);
+    let matters = lines.iter().map(|l| l.2).fold(s.quality(), f64::min);
     let low = lowest.max(matters - DEPTH);
     let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let pad = (high - low).max(0.01) * 0.08;
@@ -34,26 +34,27 @@ pub fn learning_curve(s: &Summary) -> String {
         svg.line(&format!("ref s-{class}"), (LEFT, y.at(*auc)), (RIGHT, y.at(*auc)));
     }
     let values: Vec<_> =
-        s.learning_curve.iter().map(|p| (f64::from(p.round), p.test_auc)).collect();
+        s.learning_curve.iter().map(|p| (f64::from(p.round), p.quality())).collect();
     for piece in above(&values, low - pad) {
         let piece: Vec<_> = piece.iter().map(|(r, auc)| (x.at(*r), y.at(*auc))).collect();
         svg.curve("curve", &piece);
     }
     for (round, auc) in values.into_iter().filter(|(_, auc)| *auc >= low - pad) {
-        let tip = format!("after round {round}: AUC {auc:.4}");
+        let tip = format!("after round {round}: {} {auc:.4}", s.measure());
         svg.dot("f-fed", (x.at(round), y.at(auc)), 3.2, &tip);
     }
-    lines.push(("fed", "this federation".to_owned(), s.test_auc));
+    lines.push(("fed", "this federation".to_owned(), s.quality()));
     labels(&mut svg, &y, &lines, |v| format!("{v:.3}"));
     let description = format!(
-        "AUC on held-out records rises from {:.3} to {:.3} in {} rounds; pooled data without \
+        "Test {} on held-out records rises from {:.3} to {:.3} in {} rounds; pooled data without \
          privacy give {:.3}.",
-        s.learning_curve.first().map_or(s.test_auc, |p| p.test_auc),
-        s.test_auc,
+        s.measure(),
+        s.learning_curve.first().map_or(s.quality(), |p| p.quality()),
+        s.quality(),
         s.rounds,
-        s.pooled_test_auc
+        s.pooled_quality()
     );
-    svg.finish("learning", "Test AUC by round", &description)
+    svg.finish("learning", &format!("Test {} by round", s.measure()), &description)
 }
 
 /// Epsilon in the book by round against the plan; empty without noise.

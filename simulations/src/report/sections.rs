@@ -48,11 +48,15 @@ pub fn figures(s: &Summary) -> String {
     };
     [
         "<div class=\"figures\">".to_owned(),
-        figure("main", format!("{:.3}", s.test_auc), "test AUC of the shared model".into()),
+        figure(
+            "main",
+            format!("{:.3}", s.quality()),
+            format!("test {} of the shared model", s.measure()),
+        ),
         figure(
             "",
-            format!("{:.3}", s.pooled_test_auc),
-            "test AUC if all data were in one place, no privacy".into(),
+            format!("{:.3}", s.pooled_quality()),
+            format!("test {} if all data were in one place, no privacy", s.measure()),
         ),
         privacy,
         figure("", s.rounds.to_string(), incidents),
@@ -67,16 +71,23 @@ pub fn learning(s: &Summary) -> String {
         let _ = write!(
             rows,
             "<tr><td class=\"n\">{}</td><td class=\"n\">{:.4}</td><td class=\"n\">{:.4}</td></tr>",
-            p.round, p.test_auc, p.test_log_loss
+            p.round,
+            p.quality(),
+            p.test_log_loss
         );
         rows
     });
+    let measure = s.measure();
+    let explained = match s.test_auc {
+        Some(_) => "AUC is the chance that the model ranks a positive record above a negative one.",
+        None => "Accuracy is the fraction of records whose class the model names.",
+    };
     format!(
         "<section id=\"learning-curve\"><h2>How the model learned</h2>\
          <p class=\"note\">Quality on records that nobody trained on, after so many secure rounds. \
-         AUC is the chance that the model ranks a positive record above a negative one.</p>{}\
+         {explained}</p>{}\
          <details><summary>The same as a table</summary><div class=\"scroll\"><table><tr>\
-         <th class=\"n\">round</th><th class=\"n\">test AUC</th><th class=\"n\">log-loss</th></tr>\
+         <th class=\"n\">round</th><th class=\"n\">test {measure}</th><th class=\"n\">log-loss</th></tr>\
          {rows}</table></div></details></section>",
         charts::learning_curve(s)
     )
@@ -151,8 +162,8 @@ pub fn who_took_part(s: &Summary, record: &Record) -> String {
 /// A line per agency.
 pub fn agencies(s: &Summary) -> String {
     let rows = s.agencies.iter().fold(String::new(), |mut rows, agency| {
-        let silo = s.silo_test_auc.get(agency).copied();
-        let gain = silo.map(|auc| format!("{:+.3}", s.test_auc - auc)).unwrap_or_default();
+        let silo = s.silo_quality().get(agency).copied();
+        let gain = silo.map(|auc| format!("{:+.3}", s.quality() - auc)).unwrap_or_default();
         let _ = write!(
             rows,
             "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{gain}</td>\
@@ -167,9 +178,10 @@ pub fn agencies(s: &Summary) -> String {
     });
     format!(
         "<section id=\"agencies\"><h2>The agencies</h2><div class=\"scroll\"><table><tr>\
-         <th>agency</th><th class=\"n\">declared records</th><th class=\"n\">test AUC alone</th>\
+         <th>agency</th><th class=\"n\">declared records</th><th class=\"n\">test {} alone</th>\
          <th class=\"n\">gained by joining</th><th class=\"n\">rounds in the sum</th></tr>{rows}\
-         </table></div></section>"
+         </table></div></section>",
+        s.measure()
     )
 }
 

@@ -30,31 +30,32 @@ pub fn headline(s: &Summary) -> String {
 
 /// What the model reaches, in a sentence or two.
 pub fn result(s: &Summary) -> String {
-    let gap = s.pooled_test_auc - s.test_auc;
+    let gap = s.pooled_quality() - s.quality();
     let to_pooled = if gap > 0.000_5 {
         format!("{gap:.3} below what all data in one place would give without any privacy")
     } else {
         "as good as what all data in one place would give without any privacy".to_owned()
     };
     let to_silo = match s.best_silo() {
-        Some((name, auc)) if s.test_auc >= auc => {
-            format!(" and {:.3} above the best agency alone ({name})", s.test_auc - auc)
+        Some((name, auc)) if s.quality() >= auc => {
+            format!(" and {:.3} above the best agency alone ({name})", s.quality() - auc)
         }
         Some((name, auc)) => {
-            format!(", but {:.3} below the best agency alone ({name})", auc - s.test_auc)
+            format!(", but {:.3} below the best agency alone ({name})", auc - s.quality())
         }
         None => String::new(),
     };
     format!(
-        "On {} held-out records the shared model reaches an AUC of {:.3}: {to_pooled}{to_silo}.",
+        "On {} held-out records the shared model reaches an {} of {:.3}: {to_pooled}{to_silo}.",
         thousands(s.test_records),
-        s.test_auc
+        s.measure(),
+        s.quality()
     )
 }
 
 /// Whether the federation is above every agency alone.
 pub fn beats_every_silo(s: &Summary) -> bool {
-    s.best_silo().is_some_and(|(_, auc)| s.test_auc > auc)
+    s.best_silo().is_some_and(|(_, auc)| s.quality() > auc)
 }
 
 /// What an epsilon means, roughly, for a person who was in the data.
@@ -113,9 +114,11 @@ mod tests {
         assert!(headline(&good).contains("beats what any of them learns alone"));
         assert!(result(&good).contains("0.010 below") && result(&good).contains("0.030 above"));
         let mut bad = example();
-        bad.test_auc = 0.60;
+        bad.test_auc = Some(0.60);
         assert!(headline(&bad).contains("does not beat"));
         assert!(result(&bad).contains("but 0.110 below the best agency alone"));
+        let classes = Summary { test_auc: None, ..example() };
+        assert!(result(&classes).contains("an accuracy of 0.700"));
         let open = Summary { epsilon: None, ..example() };
         assert!(headline(&open).contains("no differential privacy"));
     }

@@ -68,11 +68,13 @@ impl ActiveJob {
             Refusal::new(RefusalCode::SchemaMismatch, "the dataset does not fit the job's schema")
         })?;
         // A tensor library's own words may name anything on this machine.
-        let trainer = (setup.trainers)(&spec.model, spec.data.input_width()).map_err(|text| {
-            tracing::error!("no trainer for this model: {text}");
-            let text = "this node has no trainer for the model";
-            Refusal::new(RefusalCode::Unsupported, text)
-        })?;
+        let trainer =
+            (setup.trainers)(&spec.model, spec.data.input_width(), spec.data.output_width())
+                .map_err(|text| {
+                    tracing::error!("no trainer for this model: {text}");
+                    let text = "this node has no trainer for the model";
+                    Refusal::new(RefusalCode::Unsupported, text)
+                })?;
         let noise = Noise {
             statistics: plan.statistics.as_ref().map(sampler).transpose()?.flatten(),
             training: sampler(&plan.training)?,

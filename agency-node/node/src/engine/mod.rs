@@ -46,7 +46,7 @@ pub struct Setup {
     pub policy: Policy,
     /// Registered datasets.
     pub datasets: BTreeMap<String, DatasetSource>,
-    /// Makes a trainer for a model over so many inputs.
+    /// Makes a trainer for a model from so many inputs to so many logits.
     pub trainers: TrainerFactory,
     /// Threads that mask and hash a vector.
     pub threads: NonZeroUsize,
@@ -54,8 +54,9 @@ pub struct Setup {
     pub randomness: Box<dyn Fn() -> Result<SecretRng, String> + Send>,
 }
 
-/// Makes a trainer for a model over so many inputs.
-pub type TrainerFactory = Box<dyn Fn(&ModelSpec, usize) -> Result<Box<dyn Trainer>, String> + Send>;
+/// Makes a trainer for a model from so many inputs to so many logits.
+pub type TrainerFactory =
+    Box<dyn Fn(&ModelSpec, usize, usize) -> Result<Box<dyn Trainer>, String> + Send>;
 
 /// Reads a dataset's rows as a job wants them.
 pub type DatasetLoader = Box<dyn Fn(&DataSpec) -> Result<Dataset, String> + Send>;

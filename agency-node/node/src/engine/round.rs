@@ -206,8 +206,10 @@ impl ActiveJob {
         )
         .map_err(failed)?;
         if made.non_finite > 0 {
-            let text =
-                format!("{} records had no finite gradient and count as zero", made.non_finite);
+            let text = format!(
+                "{} records or persons had no finite gradient and count as zero",
+                made.non_finite
+            );
             out.push(Output::Note(text));
         }
         Ok(running.machine.provide_vector(made.lanes, &mut rng)?)

@@ -3,11 +3,14 @@
 //! The order of the privacy argument (see `dp/`): what leaves this function is the only thing
 //! derived from records that is ever sent, and only masked.
 
-use tributary_dp::{DiscreteGaussian, SecretRng};
+use rand_core::RngCore as _;
+use tributary_dp::{DiscreteGaussian, SecretRng, Unit};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
+use tributary_job::spec::LocalSpec;
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
-use tributary_training::{Batch, Dataset, MICROBATCH, Rows, Trainer};
+use tributary_training::local::{LocalTraining, Optimiser, Source, train};
+use tributary_training::{Batch, Dataset, MICROBATCH, Persons, Rows, Trainer, TrainerError};
 
 /// Rows whose features are in memory at a time: a whole number of microbatches.
 const GROUP: usize = 16 * MICROBATCH;
@@ -16,11 +19,12 @@ const GROUP: usize = 16 * MICROBATCH;
 pub(super) struct Made {
     /// Two's complement lanes of the plan's width.
     pub(super) lanes: Lanes,
-    /// Records without a finite gradient. Stays at the agency.
+    /// Records (or persons) without a finite gradient. Stays at the agency.
     pub(super) non_finite: usize,
 }
 
-/// Makes the vector. An empty sample still gives zeros plus noise: whether anything was drawn must
+/// Makes the vector. The plan's unit is what is sampled and clipped; persons need a table that says
+/// whose each record is. An empty sample still gives zeros plus noise: whether anything was drawn must
 /// not show.
 pub(super) fn make(
     operation: &OperationPlan,
@@ -33,19 +37,40 @@ pub(super) fn make(
     if operation.release.is_some() && noise.is_none() {
         return Err("a private release without its noise sampler".into());
     }
+    let unit = operation.unit;
+    // A table with persons leaves out what is beyond a person's maximum; one record more could push
+    // another one out, which a release that protects single records does not cover.
+    if operation.release.is_some() && unit == Unit::Record && data.persons().is_some() {
+        return Err("the job names persons, but its release protects single records".into());
+    }
+    let persons = persons_of(unit, data)?;
     // The width of the lanes and the rounding bound cover this many; what is above is left out.
-    let most = operation.max_records.min(MAX_RECORDS_PER_NODE);
-    let records = data.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    let most = usize::try_from(operation.max_records.min(MAX_RECORDS_PER_NODE));
+    let most = most.unwrap_or(usize::MAX);
+    let units = persons.map_or(data.len(), covered).min(most);
     let (sum, non_finite) = match operation.operation {
         Operation::Statistics => {
-            let all: Vec<u32> = (0..records as u32).collect();
-            (data.statistics_contribution(&all), 0)
+            let all: Vec<u32> = (0..units as u32).collect();
+            let sum = match persons {
+                None if unit == Unit::Silo => mean(data.statistics_contribution(&all), units),
+                None => data.statistics_contribution(&all),
+                Some(_) => data
+                    .statistics_contribution_of_persons(&all, operation.clip_norm)
+                    .map_err(|e| e.to_string())?,
+            };
+            (sum, 0)
         }
-        Operation::Training => {
-            let rows = tributary_dp::poisson_sample(records, operation.sampling_rate, rng)
-                .map_err(|e| e.to_string())?;
-            clipped_gradients(operation, data, trainer, state, &rows)?
-        }
+        Operation::Training => match &operation.local {
+            Some(local) => {
+                let rows: Vec<u32> = (0..units as u32).collect();
+                local_change(operation, local, data, &rows, trainer, state, rng)?
+            }
+            None => {
+                let sample = tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
+                    .map_err(|e| e.to_string())?;
+                clipped_gradients(operation, persons, data, trainer, state, &sample)?
+            }
+        },
     };
     if sum.len() != operation.vector_len as usize {
         let (found, planned) = (sum.len(), operation.vector_len);
@@ -58,27 +83,99 @@ pub(super) fn make(
     Ok(Made { lanes: operation.to_lanes(&integers), non_finite })
 }
 
-/// The sum over groups of rows, so that a large batch is never in memory as a whole.
+/// The persons of a table if they are the unit.
+fn persons_of(unit: Unit, data: &Dataset) -> Result<Option<&Persons>, String> {
+    match (unit, data.persons()) {
+        (Unit::Record | Unit::Silo, _) => Ok(None),
+        (Unit::Person, Some(persons)) => Ok(Some(persons)),
+        (Unit::Person, None) => {
+            Err("the unit is a person, but the job names no person_column".into())
+        }
+    }
+}
+
+/// An agency's moments as one unit: the mean over its records, whose norm is no larger than a record's.
+fn mean(mut sum: Vec<f64>, records: usize) -> Vec<f64> {
+    let divisor = records.max(1) as f64;
+    sum.iter_mut().for_each(|v| *v /= divisor);
+    sum
+}
+
+/// What training at the agency took off the model's parameters, clipped as one vector. A model that
+/// diverges here contributes exact zeros.
+fn local_change(
+    operation: &OperationPlan,
+    local: &LocalSpec,
+    data: &Dataset,
+    rows: &[u32],
+    trainer: &mut dyn Trainer,
+    state: &ModelState,
+    rng: &mut SecretRng,
+) -> Result<(Vec<f64>, usize), String> {
+    let optimiser =
+        Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
+    let settings = LocalTraining {
+        epochs: local.epochs,
+        batch_size: local.batch_size as usize,
+        optimiser,
+        seed: rng.next_u64(),
+    };
+    let sources = [Source { dataset: data, rows }];
+    let before = state.parameters.clone();
+    let mut sum = vec![0.0; before.len()];
+    let after = match train(trainer, &sources, &state.normalisation, before, &settings) {
+        Ok(after) => after,
+        Err(TrainerError::NonFinite) => return Ok((sum, 1)),
+        Err(other) => return Err(other.to_string()),
+    };
+    let change = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
+    let change: Vec<f64> = state.parameters.iter().zip(&after).map(change).collect();
+    let finite = change.iter().all(|v| v.is_finite());
+    tributary_dp::add_clipped(&change, operation.clip_norm, &mut sum).map_err(|e| e.to_string())?;
+    Ok((sum, usize::from(!finite)))
+}
+
+/// How many persons the rounding bound covers: as many as have no more records than a node may hold.
+/// A node's table has no more anyway.
+fn covered(persons: &Persons) -> usize {
+    let mut records = 0;
+    let within = |person: &u32| {
+        records += persons.rows_of(*person).len() as u64;
+        records <= MAX_RECORDS_PER_NODE
+    };
+    (0..persons.len() as u32).take_while(within).count()
+}
+
+/// The sum over groups of units, so that a large batch is never in memory as a whole.
 ///
 /// The tree of additions is one level deeper than the trainer's: within a microbatch, over the
-/// microbatches of a group, over groups. The longest chain does not grow by it (see the test), and
-/// the bound of `float_error` holds for any order of additions along chains of that length.
+/// microbatches of a group, over groups. The longest chain does not grow by it (see the tests), and
+/// the bounds of `float_error` and `unit_float_error` hold for any order of additions along chains of
+/// that length.
 fn clipped_gradients(
     operation: &OperationPlan,
+    persons: Option<&Persons>,
     data: &Dataset,
     trainer: &mut dyn Trainer,
     state: &ModelState,
-    rows: &[u32],
+    sample: &[u32],
 ) -> Result<(Vec<f64>, usize), String> {
     let mut total = vec![0.0; trainer.dimension()];
     let (mut non_finite, mut features) = (0, Vec::new());
-    for group in rows.chunks(GROUP) {
-        data.features(group, &state.normalisation, &mut features);
-        let labels = data.labels(group);
+    for group in groups(persons, sample) {
+        data.features(&group.rows, &state.normalisation, &mut features);
+        let labels = data.labels(&group.rows);
         let rows = Rows::new(&features, data.input_width()).map_err(|e| e.to_string())?;
-        let batch = Batch::new(rows, &labels).map_err(|e| e.to_string())?;
+        let batch = match &group.lengths {
+            None => Batch::new(rows, &labels),
+            Some(lengths) => Batch::with_units(rows, &labels, lengths),
+        };
         let clipped = trainer
-            .clipped_gradient_sum(&state.parameters, &batch, operation.clip_norm)
+            .clipped_gradient_sum(
+                &state.parameters,
+                &batch.map_err(|e| e.to_string())?,
+                operation.clip_norm,
+            )
             .map_err(|e| e.to_string())?;
         if clipped.sum.len() != total.len() {
             return Err("the trainer's sums differ in length".into());
@@ -89,104 +186,33 @@ fn clipped_gradients(
     Ok((total, non_finite))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tributary_job::plan::FLOAT_ERROR;
-    use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, ModelSpec, Transform};
-    use tributary_job::{Normalisation, ParameterLayout};
-    use tributary_training::{ClippedSum, ReferenceTrainer, TrainerError};
-
-    #[test]
-    fn the_plan_allows_for_the_rounding_of_every_summation_used() {
-        let records = MAX_RECORDS_PER_NODE;
-        assert!(tributary_training::float_error(records as usize) <= FLOAT_ERROR);
-        assert!(tributary_dp::summation_error(records).unwrap() <= FLOAT_ERROR);
-        assert!(records as usize <= tributary_training::trainer::MAX_RECORDS);
-    }
-
-    #[test]
-    fn summing_by_groups_lengthens_no_chain_of_additions() {
-        // The first addition to zero is exact and rounds nothing.
-        let additions = |parts: usize| parts.saturating_sub(1);
-        for records in (1..40 * GROUP).step_by(37).chain([MAX_RECORDS_PER_NODE as usize]) {
-            let microbatches = records.div_ceil(MICROBATCH);
-            let within = additions(microbatches.min(GROUP / MICROBATCH));
-            let over = additions(records.div_ceil(GROUP));
-            assert!(within + over <= additions(microbatches), "{records}");
-        }
-    }
-
-    /// Notes how many rows it is given at a time.
-    struct Watched(ReferenceTrainer, Vec<usize>);
-
-    impl Trainer for Watched {
-        fn name(&self) -> &'static str {
-            "watched"
-        }
-        fn dimension(&self) -> usize {
-            self.0.dimension()
-        }
-        fn clipped_gradient_sum(
-            &mut self,
-            parameters: &[f32],
-            batch: &Batch<'_>,
-            clip_norm: f64,
-        ) -> Result<ClippedSum, TrainerError> {
-            self.1.push(batch.len());
-            self.0.clipped_gradient_sum(parameters, batch, clip_norm)
-        }
-        fn gradient_sum(&mut self, p: &[f32], b: &Batch<'_>) -> Result<Vec<f64>, TrainerError> {
-            self.0.gradient_sum(p, b)
-        }
-        fn predict(&mut self, p: &[f32], f: Rows<'_>) -> Result<Vec<f32>, TrainerError> {
-            self.0.predict(p, f)
-        }
-    }
-
-    #[test]
-    fn a_large_batch_comes_in_groups_and_gives_the_same_sum() {
-        let spec = DataSpec {
-            label: LabelSpec { column: "y".into(), positive: "1".into(), negative: "0".into() },
-            features: vec![FeatureSpec::Numeric {
-                column: "x".into(),
-                min: 0.0,
-                max: 1000.0,
-                transform: Transform::Identity,
-            }],
-        };
-        let mut text = String::from("x,y\n");
-        for i in 0..2 * GROUP + 5 {
-            text += &format!("{},{}\n", i * 7 % 1000, i % 2);
-        }
-        let data = Dataset::read_csv(text.as_bytes(), &spec).unwrap();
-        let model = ModelSpec::Mlp { hidden: vec![3] };
-        let layout = ParameterLayout::of(&model, 1);
-        let mut state = ModelState::initial(&layout, 1, 7);
-        state.normalisation = Normalisation::identity(1);
-        let operation = OperationPlan {
-            operation: Operation::Training,
-            vector_len: layout.total() as u32,
-            clip_norm: 0.5,
-            scale: 1.0,
-            clamp: 1,
-            lane_bits: 32,
-            max_records: MAX_RECORDS_PER_NODE,
-            sampling_rate: 1.0,
-            release: None,
-        };
-        let mut trainer = Watched(ReferenceTrainer::new(&model, 1), Vec::new());
-        let all: Vec<u32> = (0..data.len() as u32).collect();
-        let (sum, _) = clipped_gradients(&operation, &data, &mut trainer, &state, &all).unwrap();
-        assert_eq!(trainer.1, [GROUP, GROUP, 5]);
-        let mut features = Vec::new();
-        data.features(&all, &state.normalisation, &mut features);
-        let labels = data.labels(&all);
-        let batch = Batch::new(Rows::new(&features, 1).unwrap(), &labels).unwrap();
-        let whole = trainer.0.clipped_gradient_sum(&state.parameters, &batch, 0.5).unwrap();
-        assert!(sum.iter().zip(&whole.sum).all(|(a, b)| (a - b).abs() < 1e-8));
-        // Nothing drawn: zeros of the full length, not an error.
-        let (none, _) = clipped_gradients(&operation, &data, &mut trainer, &state, &[]).unwrap();
-        assert_eq!(none, vec![0.0; layout.total()]);
-    }
+/// Whole units that are in memory together.
+struct Group {
+    rows: Vec<u32>,
+    /// Rows of each unit; absent if each row is one.
+    lengths: Option<Vec<u32>>,
 }
+
+/// The sampled units in groups of at most [`GROUP`] rows, as many as fit.
+fn groups(persons: Option<&Persons>, sample: &[u32]) -> Vec<Group> {
+    let Some(persons) = persons else {
+        let group = |rows: &[u32]| Group { rows: rows.to_vec(), lengths: None };
+        return sample.chunks(GROUP).map(group).collect();
+    };
+    let mut out: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
+    for person in sample {
+        let own = persons.rows_of(*person);
+        match out.last_mut() {
+            Some((rows, lengths)) if rows.len() + own.len() <= GROUP => {
+                rows.extend_from_slice(own);
+                lengths.push(own.len() as u32);
+            }
+            _ => out.push((own.to_vec(), vec![own.len() as u32])),
+        }
+    }
+    let group = |(rows, lengths)| Group { rows, lengths: Some(lengths) };
+    out.into_iter().map(group).collect()
+}
+
+#[cfg(test)]
+mod tests;

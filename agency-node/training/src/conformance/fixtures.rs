@@ -6,9 +6,9 @@ use tributary_job::ParameterLayout;
 use tributary_job::spec::ModelSpec;
 
 use super::Make;
-use crate::batch::{Batch, Rows};
+use crate::batch::{Batch, MICROBATCH, Rows};
 use crate::mlp::MlpShape;
-use crate::trainer::Trainer;
+use crate::trainer::{ClippedSum, Trainer};
 
 /// A trainer with a model and parameters for it.
 pub(super) struct Case {
@@ -26,23 +26,77 @@ pub(super) struct Records {
 }
 
 /// Logistic regression, one and two hidden layers, odd and even widths (small ones have kernels of
-/// their own in many libraries), and the size of a real job.
+/// their own in many libraries), the size of a real job, and several classes.
 pub(super) fn cases(make: Make<'_>) -> Vec<Case> {
-    let models: [(&[u32], usize); 6] =
-        [(&[], 7), (&[5], 3), (&[10], 5), (&[8, 4], 6), (&[33, 17], 19), (&[64], 82)];
-    models.iter().map(|(hidden, inputs)| case(make, hidden, *inputs)).collect()
+    let models: [(&[u32], usize, usize); 9] = [
+        (&[], 7, 1),
+        (&[5], 3, 1),
+        (&[10], 5, 1),
+        (&[8, 4], 6, 1),
+        (&[33, 17], 19, 1),
+        (&[64], 82, 1),
+        (&[], 30, 10),
+        (&[9], 5, 2),
+        (&[16], 12, 17),
+    ];
+    models.iter().map(|(hidden, inputs, outputs)| case(make, hidden, *inputs, *outputs)).collect()
 }
 
 /// One model with its initial parameters.
-pub(super) fn case(make: Make<'_>, hidden: &[u32], inputs: usize) -> Case {
+fn case(make: Make<'_>, hidden: &[u32], inputs: usize, outputs: usize) -> Case {
     let model = ModelSpec::Mlp { hidden: hidden.to_vec() };
-    let trainer = make(&model, inputs);
-    let parameters = ParameterLayout::of(&model, inputs).initial_parameters(11);
+    let trainer = make(&model, inputs, outputs);
+    let parameters = ParameterLayout::of(&model, inputs, outputs).initial_parameters(11);
     assert_eq!(trainer.dimension(), parameters.len(), "dimension of {model:?}");
-    Case { trainer, shape: MlpShape::of(&model, inputs), parameters }
+    Case { trainer, shape: MlpShape::of(&model, inputs, outputs), parameters }
 }
 
 impl Case {
+    /// Records for this model.
+    pub(super) fn random(&self, count: usize, scale: f32, seed: u64) -> Records {
+        Records::random(count, self.shape.inputs(), self.shape.outputs(), scale, seed)
+    }
+
+    /// Clipped per unit.
+    pub(super) fn clipped_units(
+        &mut self,
+        records: &Records,
+        lengths: &[u32],
+        clip: f64,
+    ) -> ClippedSum {
+        let batch = Batch::with_units(records.batch().rows(), &records.labels, lengths);
+        let batch = batch.expect("units that cover the rows");
+        let sum = self.trainer.clipped_gradient_sum(&self.parameters, &batch, clip);
+        sum.expect("a valid call")
+    }
+
+    /// The bits of one row's prediction.
+    pub(super) fn predicted_bits(&mut self, records: &Records, row: usize) -> Vec<u32> {
+        let outputs = self.shape.outputs();
+        let predicted = self.predict(records);
+        predicted[row * outputs..(row + 1) * outputs].iter().map(|p| p.to_bits()).collect()
+    }
+
+    /// Records with an exactly zero gradient although every value is finite: the model is so sure of
+    /// their labels that the probability of everything else is exactly 0.
+    pub(super) fn certain(&mut self, count: usize) -> Records {
+        let outputs = self.shape.outputs();
+        let mut pool = self.random(4 * MICROBATCH, 1e4, 9);
+        let predicted = self.predict(&pool);
+        let mut sure = Vec::new();
+        for (i, row) in predicted.chunks_exact(outputs).enumerate() {
+            if row.iter().all(|p| matches!(p, 0.0 | 1.0)) {
+                let class = row.iter().position(|p| *p == 1.0);
+                pool.labels[i] = if outputs == 1 { row[0] } else { class.unwrap_or(0) as f32 };
+                sure.push(i);
+            }
+        }
+        let certain = pool.select(sure.into_iter().cycle().take(count));
+        assert_eq!(certain.len(), count, "the fixture has certain records");
+        assert_eq!(norm(&self.clipped(&certain, 1.0)), 0.0, "certain records have no gradient");
+        certain
+    }
+
     pub(super) fn clipped(&mut self, records: &Records, clip: f64) -> Vec<f64> {
         let sum = self.trainer.clipped_gradient_sum(&self.parameters, &records.batch(), clip);
         sum.expect("a valid call").sum
@@ -60,11 +114,17 @@ impl Case {
 }
 
 impl Records {
-    /// Values uniform in `[-scale, scale]`, fair labels.
-    pub(super) fn random(count: usize, width: usize, scale: f32, seed: u64) -> Self {
+    /// Values uniform in `[-scale, scale]`, fair labels for so many logits.
+    pub(super) fn random(
+        count: usize,
+        width: usize,
+        outputs: usize,
+        scale: f32,
+        seed: u64,
+    ) -> Self {
         let mut random = Random::new(seed);
         let values = (0..count * width).map(|_| random.within(scale)).collect();
-        let labels = (0..count).map(|_| if random.coin() { 1.0 } else { 0.0 }).collect();
+        let labels = (0..count).map(|_| random.below(outputs.max(2)) as f32).collect();
         Self { width, values, labels }
     }
 
@@ -115,8 +175,8 @@ impl Random {
         ((f64::from(self.0.next_u32()) / 2_147_483_648.0 - 1.0) * f64::from(scale)) as f32
     }
 
-    pub(super) fn coin(&mut self) -> bool {
-        self.0.next_u32() & 1 == 1
+    pub(super) fn below(&mut self, count: usize) -> usize {
+        self.0.next_u32() as usize % count
     }
 
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {

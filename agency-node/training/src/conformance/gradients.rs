@@ -1,13 +1,13 @@
 //! Is it the right gradient, the right clipping, the right prediction?
 
 use super::Make;
-use super::fixtures::{Records, cases, distance, norm};
+use super::fixtures::{cases, distance, norm};
 use super::oracle;
 
 /// Every coordinate (or a spread of a thousand) against finite differences of an f64 loss.
 pub(super) fn match_finite_differences(make: Make<'_>) {
     for mut case in cases(make) {
-        let records = Records::random(4, case.shape.inputs(), 2.0, 1);
+        let records = case.random(4, 2.0, 1);
         let parameters: Vec<f64> = case.parameters.iter().map(|v| f64::from(*v)).collect();
         let stride = parameters.len().div_ceil(1000);
         for i in 0..records.len() {
@@ -28,7 +28,7 @@ pub(super) fn match_finite_differences(make: Make<'_>) {
 /// Two microbatches against a naive loop over single records, with some clipped and some not.
 pub(super) fn clipped_sum_is_the_sum_of_clipped_gradients(make: Make<'_>) {
     for mut case in cases(make) {
-        let records = Records::random(300, case.shape.inputs(), 2.0, 2);
+        let records = case.random(300, 2.0, 2);
         let gradients: Vec<Vec<f64>> =
             (0..records.len()).map(|i| case.plain(&records.select([i]))).collect();
         let mut norms: Vec<f64> = gradients.iter().map(|g| norm(g)).collect();
@@ -51,17 +51,21 @@ pub(super) fn clipped_sum_is_the_sum_of_clipped_gradients(make: Make<'_>) {
     }
 }
 
-/// Probabilities are the sigmoid of the oracle's logit, over more than one microbatch.
+/// Probabilities are the sigmoid or the softmax of the oracle's logits, over more than one
+/// microbatch.
 pub(super) fn prediction_is_the_forward_pass(make: Make<'_>) {
     for mut case in cases(make) {
-        let records = Records::random(270, case.shape.inputs(), 3.0, 3);
+        let records = case.random(270, 3.0, 3);
         let parameters: Vec<f64> = case.parameters.iter().map(|v| f64::from(*v)).collect();
         let found = case.predict(&records);
-        assert_eq!(found.len(), records.len(), "one probability per row");
-        for (i, p) in found.iter().enumerate() {
-            let z = oracle::logit(&case.shape, &parameters, records.row(i));
-            let expected = 1.0 / (1.0 + (-z).exp());
-            assert!((f64::from(*p) - expected).abs() < 1e-5, "row {i}: {p} but {expected}");
+        let outputs = case.shape.outputs();
+        assert_eq!(case.trainer.outputs(), outputs);
+        assert_eq!(found.len(), records.len() * outputs, "one probability per row and class");
+        for (i, row) in found.chunks_exact(outputs).enumerate() {
+            let expected = oracle::probabilities(&case.shape, &parameters, records.row(i));
+            for (p, expected) in row.iter().zip(expected) {
+                assert!((f64::from(*p) - expected).abs() < 1e-5, "row {i}: {p} but {expected}");
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::mlp::MlpShape;
 
-/// The logit of one row.
-pub(super) fn logit(shape: &MlpShape, parameters: &[f64], row: &[f32]) -> f64 {
+/// The logits of one row.
+fn logits(shape: &MlpShape, parameters: &[f64], row: &[f32]) -> Vec<f64> {
     let mut values: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
     let last = shape.layers().len() - 1;
     for (i, layer) in shape.layers().iter().enumerate() {
@@ -14,13 +14,31 @@ pub(super) fn logit(shape: &MlpShape, parameters: &[f64], row: &[f32]) -> f64 {
         });
         values = outputs.collect();
     }
-    values[0]
+    values
 }
 
-/// Binary cross-entropy of one record.
-pub(super) fn loss(shape: &MlpShape, parameters: &[f64], row: &[f32], label: f32) -> f64 {
-    let z = logit(shape, parameters, row);
-    z.max(0.0) + (-z.abs()).exp().ln_1p() - f64::from(label) * z
+/// The probability of the positive class, or of every class.
+pub(super) fn probabilities(shape: &MlpShape, parameters: &[f64], row: &[f32]) -> Vec<f64> {
+    let logits = logits(shape, parameters, row);
+    if let [z] = logits[..] {
+        return vec![1.0 / (1.0 + (-z).exp())];
+    }
+    let log_sum = log_sum_exp(&logits);
+    logits.iter().map(|z| (z - log_sum).exp()).collect()
+}
+
+/// Cross-entropy of one record: binary, or over the classes.
+fn loss(shape: &MlpShape, parameters: &[f64], row: &[f32], label: f32) -> f64 {
+    let logits = logits(shape, parameters, row);
+    if let [z] = logits[..] {
+        return z.max(0.0) + (-z.abs()).exp().ln_1p() - f64::from(label) * z;
+    }
+    log_sum_exp(&logits) - logits[label as usize]
+}
+
+fn log_sum_exp(logits: &[f64]) -> f64 {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    largest + logits.iter().map(|z| (z - largest).exp()).sum::<f64>().ln()
 }
 
 /// Central finite differences of the loss by every parameter.

@@ -1,7 +1,7 @@
 //! The promises that sensitivity rests on.
 
 use super::Make;
-use super::fixtures::{Case, Random, Records, cases, distance, norm};
+use super::fixtures::{Random, Records, cases, distance, norm};
 use crate::batch::MICROBATCH;
 use crate::float_error::float_error;
 use crate::trainer::TrainerError;
@@ -21,7 +21,7 @@ pub(super) fn no_contribution_exceeds_the_clip_norm(make: Make<'_>) {
         for (round, scale) in SCALES.iter().cycle().take(24).enumerate() {
             case.parameters = initial.iter().map(|v| v * scale).collect();
             let cells: &[f32] = if round % 2 == 0 { &CELLS } else { &MILD };
-            let mut records = Records::random(12, case.shape.inputs(), 1.0, round as u64);
+            let mut records = case.random(12, 1.0, round as u64);
             records.values.iter_mut().for_each(|v| *v = random.pick(cells));
             let clip = random.pick(&[1e-6, 0.3, 1.0, 1e5]);
             for i in 0..records.len() {
@@ -41,7 +41,7 @@ pub(super) fn no_contribution_exceeds_the_clip_norm(make: Make<'_>) {
 pub(super) fn one_record_moves_the_sum_by_at_most_the_clip_norm(make: Make<'_>) {
     for mut case in cases(make) {
         for (clip, scale) in [(1e-3, 2.0), (0.5, 1e3), (1e4, 2.0)] {
-            let records = Records::random(270, case.shape.inputs(), scale, 5);
+            let records = case.random(270, scale, 5);
             let all = case.clipped(&records, clip);
             for gone in [0, 1, 130, 255, 256, 269] {
                 let rest = records.select((0..records.len()).filter(|i| *i != gone));
@@ -60,9 +60,9 @@ pub(super) fn one_record_moves_the_sum_by_at_most_the_clip_norm(make: Make<'_>) 
 pub(super) fn bits_do_not_depend_on_the_company(make: Make<'_>) {
     for mut case in cases(make) {
         let width = case.shape.inputs();
-        let records = Records::random(3, width, 2.0, 6);
+        let records = case.random(3, 2.0, 6);
         let broken = Records::constant(MICROBATCH + 40, width, f32::NAN);
-        let certain = certain_records(&mut case);
+        let certain = case.certain(MICROBATCH + 40);
         for i in 0..records.len() {
             let alone = records.select([i]);
             for clip in [1e-2, 1e3] {
@@ -79,16 +79,20 @@ pub(super) fn bits_do_not_depend_on_the_company(make: Make<'_>) {
                     }
                 }
             }
-            let expected = case.predict(&alone)[0].to_bits();
-            let mut company = Records::random(MICROBATCH, width, 2.0, 7);
+            let expected = case.predicted_bits(&alone, 0);
+            let mut company = case.random(MICROBATCH, 2.0, 7);
             for slot in 0..MICROBATCH {
                 company.put(slot, &records, i);
             }
-            let bits: Vec<u32> = case.predict(&company).iter().map(|p| p.to_bits()).collect();
-            assert!(bits.iter().all(|b| *b == expected), "a slot changed a prediction's bits");
-            let mut company = Records::random(MICROBATCH + 40, width, 2.0, 8);
+            let predicted = case.predict(&company);
+            let bits: Vec<u32> = predicted.iter().map(|p| p.to_bits()).collect();
+            assert!(
+                bits.chunks_exact(expected.len()).all(|row| row == expected),
+                "a slot changed a prediction's bits"
+            );
+            let mut company = case.random(MICROBATCH + 40, 2.0, 8);
             company.put(77, &records, i);
-            assert_eq!(case.predict(&company)[77].to_bits(), expected, "neighbours changed bits");
+            assert_eq!(case.predicted_bits(&company, 77), expected, "neighbours changed bits");
         }
     }
 }
@@ -102,25 +106,11 @@ fn slots() -> impl Iterator<Item = usize> {
         .chain([256, 257, 279, 295])
 }
 
-/// Records with an exactly zero gradient although every value is finite.
-fn certain_records(case: &mut Case) -> Records {
-    let width = case.shape.inputs();
-    let mut pool = Records::random(4 * MICROBATCH, width, 1e4, 9);
-    let predicted = case.predict(&pool);
-    pool.labels.copy_from_slice(&predicted);
-    let sure = (0..pool.len()).filter(|i| matches!(predicted[*i], 0.0 | 1.0));
-    let sure: Vec<usize> = sure.cycle().take(MICROBATCH + 40).collect();
-    let certain = pool.select(sure);
-    assert_eq!(certain.len(), MICROBATCH + 40, "the fixture has certain records");
-    assert_eq!(norm(&case.clipped(&certain, 1.0)), 0.0, "certain records have no gradient");
-    certain
-}
-
 /// Broken features, labels or parameters: zeros, counted, and neighbours untouched.
 pub(super) fn non_finite_records_contribute_exact_zeros(make: Make<'_>) {
     for mut case in cases(make) {
         let width = case.shape.inputs();
-        let good = Records::random(20, width, 2.0, 10);
+        let good = case.random(20, 2.0, 10);
         let expected = case.clipped(&good, 0.5);
         for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut records = good.select((0..20).chain([3, 4]));

@@ -8,7 +8,7 @@ use crate::trainer::TrainerError;
 /// Around a full microbatch: the sum is that of the single records, in any order.
 pub(super) fn padding_and_order_are_harmless(make: Make<'_>) {
     for mut case in cases(make) {
-        let records = Records::random(MICROBATCH + 1, case.shape.inputs(), 2.0, 20);
+        let records = case.random(MICROBATCH + 1, 2.0, 20);
         let clip = 0.4;
         let singles: Vec<Vec<f64>> =
             (0..records.len()).map(|i| case.clipped(&records.select([i]), clip)).collect();
@@ -29,7 +29,7 @@ pub(super) fn padding_and_order_are_harmless(make: Make<'_>) {
 /// No records, no sum.
 pub(super) fn an_empty_batch_is_exact_zeros(make: Make<'_>) {
     for mut case in cases(make) {
-        let none = Records::random(0, case.shape.inputs(), 1.0, 0);
+        let none = case.random(0, 1.0, 0);
         assert!(case.clipped(&none, 1.0).iter().all(|v| *v == 0.0));
         assert_eq!(case.clipped(&none, 1.0).len(), case.parameters.len());
         assert!(case.plain(&none).iter().all(|v| *v == 0.0));
@@ -40,7 +40,7 @@ pub(super) fn an_empty_batch_is_exact_zeros(make: Make<'_>) {
 /// Parameters, features or clip norms that do not fit are errors, not garbage.
 pub(super) fn wrong_shapes_are_refused(make: Make<'_>) {
     for Case { mut trainer, shape, parameters } in cases(make) {
-        let records = Records::random(5, shape.inputs(), 1.0, 30);
+        let records = Records::random(5, shape.inputs(), shape.outputs(), 1.0, 30);
         let longer: Vec<f32> = parameters.iter().copied().chain([0.0]).collect();
         for wrong in [&parameters[1..], &longer, &[]] {
             let batch = records.batch();
@@ -49,7 +49,7 @@ pub(super) fn wrong_shapes_are_refused(make: Make<'_>) {
             assert!(trainer.gradient_sum(wrong, &batch).is_err_and(refused));
             assert!(trainer.predict(wrong, batch.rows()).is_err_and(refused));
         }
-        let wide = Records::random(5, shape.inputs() + 1, 1.0, 31);
+        let wide = Records::random(5, shape.inputs() + 1, shape.outputs(), 1.0, 31);
         let refused = |e| matches!(e, TrainerError::FeatureWidth { .. });
         assert!(trainer.clipped_gradient_sum(&parameters, &wide.batch(), 1.0).is_err_and(refused));
         assert!(trainer.gradient_sum(&parameters, &wide.batch()).is_err_and(refused));
@@ -67,7 +67,7 @@ pub(super) fn wrong_shapes_are_refused(make: Make<'_>) {
 /// The same call gives the same bits, whatever was called before, in any instance.
 pub(super) fn calls_are_pure(make: Make<'_>) {
     for (mut case, mut other) in cases(make).into_iter().zip(cases(make)) {
-        let records = Records::random(300, case.shape.inputs(), 2.0, 40);
+        let records = case.random(300, 2.0, 40);
         let first = (case.clipped(&records, 0.3), case.plain(&records), case.predict(&records));
         let broken = Records::constant(9, case.shape.inputs(), f32::NAN);
         case.clipped(&broken, 2.0);

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use rand_core::RngCore;
 use tributary_job::manifest::{MANIFEST_VERSION, RosterEntry};
+use tributary_job::spec::PrivacyMode;
 use tributary_job::{JobSpec, Manifest, Plan};
 use tributary_store::{Commit, Job, JobState, SqliteStore, Store};
 
@@ -169,6 +170,12 @@ async fn submit(dir: &DataDir, spec: &JobSpec) -> anyhow::Result<()> {
 /// The plan that would follow, with stand-ins for keys and counts: a job whose numbers do not fit
 /// together is refused here and not when all agencies have come.
 fn rehearse(spec: &JobSpec) -> anyhow::Result<Plan> {
+    ensure!(
+        spec.privacy.mode != PrivacyMode::Central,
+        "privacy.mode: \"central\" trusts the aggregator with every contribution and exists in \
+         simulations only; agencies are offered \"record\", \"person\", \"record-local\", \"silo\" and \
+         \"none\""
+    );
     let key = |i: usize| hex::encode([i as u8; 32]);
     let entry = |(i, agency): (usize, &String)| RosterEntry {
         agency: agency.clone(),

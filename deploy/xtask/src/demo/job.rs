@@ -136,9 +136,10 @@ mod tests {
         assert_eq!(spec.data.label.column, columns::LABEL);
         let known: BTreeSet<_> = columns::COLUMNS.iter().map(|c| c.name).collect();
         for feature in &spec.data.features {
-            let column = feature.column();
-            assert!(known.contains(column) && column != columns::LABEL, "{column}");
-            if let FeatureSpec::Category { values, .. } = feature {
+            for column in feature.columns() {
+                assert!(known.contains(&*column) && column != columns::LABEL, "{column}");
+            }
+            if let FeatureSpec::Category { column, values } = feature {
                 assert!(values.iter().all(|value| !value.is_empty()), "{column}");
             }
         }

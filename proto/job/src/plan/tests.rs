@@ -113,6 +113,7 @@ fn impossible_jobs_are_refused_with_the_section_to_change() {
         ("[privacy]", "[privacy]\ndelte = 1", "delte"),
         ("agencies = [\"a\", \"b\"", "agencies = [\"a\", \"a\"", "twice"),
         ("epsilon = 2.0", "epsilon = 0.001", "privacy"),
+        ("[data]", "[data]\nperson_column = \"who\"", "person_column"),
     ] {
         let error = bad(from, to);
         assert!(error.contains(expected), "{to}: {error}");
@@ -143,8 +144,8 @@ fn a_model_beyond_the_limit_is_refused_before_it_is_laid_out() {
         assert!(error.contains("parameters"), "{error}");
     }
     let model = crate::spec::ModelSpec::Mlp { hidden: vec![4, 7] };
-    assert_eq!(model.parameters(3), Some(ParameterLayout::of(&model, 3).total() as u64));
-    assert_eq!(model.parameters(usize::MAX), None);
+    assert_eq!(model.parameters(3, 5), Some(ParameterLayout::of(&model, 3, 5).total() as u64));
+    assert_eq!(model.parameters(usize::MAX, 1), None);
 }
 
 #[test]
@@ -166,10 +167,31 @@ fn a_description_is_one_short_printable_line() {
 
 #[test]
 fn mode_none_has_no_noise_and_no_epsilon() {
-    let text = JOB.replace("mode = \"record\"\nepsilon = 2.0", "mode = \"none\"");
+    let text = JOB
+        .replace("mode = \"record\"\nepsilon = 2.0", "mode = \"none\"")
+        .replace("[data]", "[data]\nperson_column = \"who\"");
     let plan = Plan::derive(&manifest(&text)).unwrap();
     assert!(plan.epsilon().unwrap().is_none());
     assert!(plan.training.release.is_none());
+}
+
+#[test]
+fn what_a_specification_can_say_anew_leaves_the_hash_of_old_jobs_alone() {
+    let hash = manifest(JOB).hash().unwrap().to_string();
+    assert_eq!(hash, "5ddcfd98aec97bca39e652254a3144e23cf5538c02908af836942502548dd1a8");
+}
+
+#[test]
+fn a_job_that_standardises_nothing_has_no_statistics_round() {
+    let text = JOB
+        .replace("max = 10.0 }", "max = 10.0, scaling = \"unit\" }")
+        .replace(r#"positive = "1", negative = "0""#, r#"classes = ["0", "1", "2"]"#);
+    let manifest = manifest(&text);
+    let plan = Plan::derive(&manifest).unwrap();
+    assert!(plan.statistics.is_none());
+    assert_eq!((plan.rounds, plan.numeric_features), (10, 0));
+    assert_eq!(plan.layout.total(), (3 * 4 + 4) + (4 * 3 + 3));
+    assert_eq!(Manifest::from_canonical(&manifest.to_canonical().unwrap()).unwrap(), manifest);
 }
 
 #[test]

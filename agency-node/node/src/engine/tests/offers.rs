@@ -56,7 +56,7 @@ fn a_missing_column_is_a_mismatch_and_names_nothing() {
 fn a_tensor_librarys_words_stay_here() {
     let mut federation = Federation::new(JOB);
     let mut setup = federation.setup(0);
-    setup.trainers = Box::new(|_, _| Err("libtorch at /secret/place".into()));
+    setup.trainers = Box::new(|_, _, _| Err("libtorch at /secret/place".into()));
     federation.engines[0] = Engine::new(setup, Book::replay(&federation.book(0)).unwrap());
     let JobAnswer::Refused { code, text } = federation.answer(0) else { panic!("accepted") };
     assert_eq!(code, RefusalCode::Unsupported);

@@ -1,0 +1,128 @@
+//! Labels, features and persons: both forms, what is refused, and that old jobs keep their bytes.
+
+use super::*;
+use tributary_ledger::canonical_json;
+
+const OLD: &str = r#"
+label = { column = "y", positive = "1", negative = "0" }
+features = [
+    { kind = "numeric", column = "x", min = 0.0, max = 10.0 },
+    { kind = "category", column = "k", values = ["p", "q"] },
+]
+"#;
+
+fn parse(text: &str) -> Result<DataSpec, String> {
+    let spec: DataSpec = toml::from_str(text).map_err(|e| e.to_string())?;
+    spec.validate().map_err(|e| e.to_string())?;
+    let json = canonical_json(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<DataSpec>(&json).unwrap(), spec, "{json}");
+    Ok(spec)
+}
+
+#[test]
+fn what_was_possible_before_keeps_its_canonical_bytes() {
+    let json = canonical_json(&parse(OLD).unwrap()).unwrap();
+    assert_eq!(
+        json,
+        r#"{"features":[{"column":"x","kind":"numeric","max":10.0,"min":0.0,"transform":"identity"},{"column":"k","kind":"category","values":["p","q"]}],"label":{"column":"y","negative":"0","positive":"1"}}"#
+    );
+}
+
+#[test]
+fn digits_are_a_block_with_ten_classes_and_no_statistics() {
+    let spec = parse(
+        r#"
+label = { column = "label", classes = ["0","1","2","3","4","5","6","7","8","9"] }
+features = [{ kind = "block", prefix = "p", count = 784, min = 0.0, max = 255.0 }]
+person_column = "writer"
+max_records_per_person = 200
+"#,
+    )
+    .unwrap();
+    assert_eq!((spec.input_width(), spec.output_width(), spec.numeric_count()), (784, 10, 0));
+    assert_eq!(spec.records_per_person(), 200);
+    let columns: Vec<_> = spec.features[0].columns().collect();
+    assert_eq!((columns.len(), &*columns[0], &*columns[783]), (784, "p0", "p783"));
+}
+
+#[test]
+fn only_standardised_features_need_statistics() {
+    let text = OLD.replace("max = 10.0 }", "max = 10.0, scaling = \"unit\" }");
+    let spec = parse(&text).unwrap();
+    assert_eq!((spec.input_width(), spec.output_width(), spec.numeric_count()), (3, 1, 0));
+    assert_eq!(parse(OLD).unwrap().numeric_count(), 1);
+    let standard = parse(&text.replace("unit", "standard")).unwrap();
+    assert_eq!(standard, parse(OLD).unwrap(), "the default is not written");
+    assert_eq!(parse(&format!("person_column = \"who\"\n{OLD}")).unwrap().records_per_person(), 16);
+}
+
+#[test]
+fn what_has_no_meaning_is_refused() {
+    let label = r#"label = { column = "y", positive = "1", negative = "0" }"#;
+    let x = r#"{ kind = "numeric", column = "x", min = 0.0, max = 10.0 }"#;
+    let many: Vec<String> = (0..1001).map(|i| format!("\"{i}\"")).collect();
+    let many = format!(r#"label = {{ column = "y", classes = [{}] }}"#, many.join(","));
+    for (from, to, expected) in [
+        (label, r#"label = { column = "y" }"#, "either"),
+        (label, r#"label = { column = "y", positive = "1" }"#, "either"),
+        (
+            label,
+            r#"label = { column = "y", positive = "1", negative = "0", classes = ["a", "b"] }"#,
+            "either",
+        ),
+        (label, r#"label = { column = "y", positive = "1", classes = ["a", "b"] }"#, "either"),
+        (label, r#"label = { column = "y", classes = ["a", "b"], other = 1 }"#, "other"),
+        (label, r#"label = { column = "y", classes = ["a"] }"#, "between 2"),
+        (label, r#"label = { column = "y", classes = ["a", " a"] }"#, "distinct"),
+        (label, &many, "1000"),
+        (label, r#"label = { column = "y", positive = "1", negative = "1" }"#, "differ"),
+        (
+            x,
+            r#"{ kind = "block", prefix = "p", count = 0, min = 0.0, max = 1.0 }"#,
+            "p: needs a count",
+        ),
+        (
+            x,
+            r#"{ kind = "block", prefix = "p", count = 3, min = 1.0, max = 1.0 }"#,
+            "p: needs finite",
+        ),
+        (
+            x,
+            r#"{ kind = "block", prefix = "p", count = 4000000000, min = 0.0, max = 1.0 }"#,
+            "100,000",
+        ),
+        (
+            x,
+            r#"{ kind = "block", prefix = "p", count = 3, min = 0.0, max = 1.0 }, { kind = "category", column = "p2", values = ["a"] }"#,
+            "p2 is listed twice",
+        ),
+        (
+            x,
+            r#"{ kind = "block", prefix = "y", count = 1, min = 0.0, max = 1.0 }, { kind = "category", column = "y0", values = ["a"] }"#,
+            "y0 is listed twice",
+        ),
+        (
+            x,
+            r#"{ kind = "numeric", column = "x", min = 0.0, max = 1.0, scaling = "other" }"#,
+            "other",
+        ),
+        (label, &format!("max_records_per_person = 3\n{label}"), "person_column"),
+        (label, &format!("person_column = \"y\"\n{label}"), "no label or feature"),
+        (label, &format!("person_column = \"k\"\n{label}"), "no label or feature"),
+        (
+            label,
+            &format!("person_column = \"w\"\nmax_records_per_person = 0\n{label}"),
+            "1 and 256",
+        ),
+        (
+            label,
+            &format!("person_column = \"w\"\nmax_records_per_person = 257\n{label}"),
+            "1 and 256",
+        ),
+    ] {
+        let text = OLD.replace(from, to);
+        assert_ne!(text, OLD, "{from}");
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}
