@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use tributary_job::spec::{LocalSpec, PrivacyMode};
+use tributary_job::spec::{AdaptiveClip, LocalSpec, PrivacyMode};
 use tributary_simulations::evidence::RunDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
@@ -259,6 +259,28 @@ fn every_privacy_mode_runs_and_verifies() {
     assert!(noise(&local) > 1.7 * noise(&record) && noise(&record) > 1.2 * noise(&central));
     assert_eq!(of(PrivacyMode::Person).0.about.unit, tributary_dp::Unit::Person);
     assert_eq!(of(PrivacyMode::Silo).0.about.unit, tributary_dp::Unit::Silo);
+}
+
+/// A clip norm that is far too wide is brought down by what the rounds themselves release.
+#[test]
+fn adaptive_clipping_finds_its_norm_and_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let summary = run(dir.path(), |scenario| {
+        let privacy = &mut scenario.job.privacy;
+        privacy.clip_norm = 100.0;
+        privacy.epsilon = Some(8.0);
+        privacy.adaptive_clip =
+            Some(AdaptiveClip { quantile: 0.5, learning_rate: 0.8, count_noise: None });
+        scenario.job.validate().unwrap();
+    });
+    assert!(summary.epsilon.unwrap() <= 8.0 + 1e-9);
+    let verdict = verify(dir.path(), None).unwrap().to_string();
+    let run = RunDir::find(dir.path()).unwrap();
+    let state = replay(&run, |_, _| Ok(())).unwrap().state;
+    let clip = 100.0 * state.clip_factor();
+    assert!(clip < 3.0, "{clip}: {verdict}");
+    let fixed = Summary::read(&RESULTS.path().join("summary.json")).unwrap().test_auc;
+    assert!(summary.test_auc > fixed - 0.1, "{} with a fixed norm {fixed}", summary.test_auc);
 }
 
 #[test]

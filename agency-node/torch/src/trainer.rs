@@ -54,7 +54,7 @@ impl TorchTrainer {
         weighting: Weighting,
     ) -> Result<ClippedSum, TrainerError> {
         check_call(self.shape.dimension(), self.shape.inputs(), parameters, batch.rows())?;
-        let mut total = ClippedSum { sum: vec![0.0; self.shape.dimension()], non_finite: 0 };
+        let mut total = ClippedSum::zeros(self.shape.dimension());
         let network = Network::new(&self.shape, parameters).map_err(failed)?;
         for part in batch.microbatches() {
             Self::add(&network, &part, weighting, &mut total).map_err(failed)?;
@@ -72,6 +72,7 @@ impl TorchTrainer {
         let weights =
             weights(part, weighting, &tape.squared_norms()?, |unit| tape.squared_sum(&unit))?;
         total.non_finite += weights.non_finite;
+        total.within += weights.within;
         tape.add_weighted_sums(&weights.rows, &mut total.sum)
     }
 

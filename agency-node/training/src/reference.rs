@@ -37,7 +37,7 @@ impl ReferenceTrainer {
         weighting: Weighting,
     ) -> Result<ClippedSum, TrainerError> {
         check_call(self.shape.dimension(), self.shape.inputs(), parameters, batch.rows())?;
-        let mut total = ClippedSum { sum: vec![0.0; self.shape.dimension()], non_finite: 0 };
+        let mut total = ClippedSum::zeros(self.shape.dimension());
         for part in batch.microbatches() {
             let activations = self.forward(parameters, part.rows())?;
             let gradients = self.backward(parameters, &activations, &part.padded_labels())?;
@@ -108,6 +108,7 @@ impl ReferenceTrainer {
         total: &mut ClippedSum,
     ) {
         total.non_finite += weights.non_finite;
+        total.within += weights.within;
         for ((a, g), layer) in activations.iter().zip(gradients).zip(self.shape.layers()) {
             let (mut a, mut g) = (a.mapv(f64::from), g.mapv(f64::from));
             for (i, factor) in weights.rows.iter().enumerate() {

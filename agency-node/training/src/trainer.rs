@@ -78,6 +78,15 @@ pub struct ClippedSum {
     /// Units that contributed exact zeros because their gradient was not finite. It depends on
     /// the records: for the operator's eyes, it must never leave the agency.
     pub non_finite: usize,
+    /// Units whose gradient was within the clip norm, broken ones not counted. As private as the sum.
+    pub within: usize,
+}
+
+impl ClippedSum {
+    /// The sum of nothing.
+    pub fn zeros(dimension: usize) -> Self {
+        Self { sum: vec![0.0; dimension], non_finite: 0, within: 0 }
+    }
 }
 
 /// Why a trainer refuses a call.

@@ -16,6 +16,8 @@ pub struct Weights {
     pub rows: Vec<Option<f64>>,
     /// Units without a finite gradient.
     pub non_finite: usize,
+    /// Units that were not clipped.
+    pub within: usize,
 }
 
 /// Rows of one layer in memory: f32, row major, `stride` apart, of which `width` count.
@@ -46,7 +48,7 @@ pub fn weights<E>(
     squared_norms: &[f64],
     mut squared_sum: impl FnMut(Range<usize>) -> Result<f64, E>,
 ) -> Result<Weights, E> {
-    let mut out = Weights { rows: vec![None; squared_norms.len()], non_finite: 0 };
+    let mut out = Weights { rows: vec![None; squared_norms.len()], non_finite: 0, within: 0 };
     for unit in batch.unit_ranges() {
         let norms = &squared_norms[unit.clone()];
         let factor = match norms {
@@ -55,6 +57,7 @@ pub fn weights<E>(
             _ => weighting.factor_of_sum(squared_sum(unit.clone())?, norms),
         };
         out.non_finite += usize::from(factor.is_none());
+        out.within += usize::from(factor == Some(1.0));
         out.rows[unit].fill(factor);
     }
     Ok(out)

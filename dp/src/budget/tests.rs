@@ -17,6 +17,7 @@ pub(crate) fn example(n: u16, t: u16, c: u16) -> JobPrivacy {
         float_error: 1e-6,
         max_units_per_node: 10_000,
         noise: NoiseScope::Distributed,
+        count_noise: None,
     })
     .unwrap();
     JobPrivacy {

@@ -52,6 +52,11 @@ pub struct ReleaseParameters {
     /// Whose noise the guarantee counts on.
     #[serde(default, skip_serializing_if = "NoiseScope::is_default")]
     pub noise: NoiseScope,
+    /// Adaptive clipping: the last coordinate counts the units within the clip norm, with a noise of
+    /// at least this standard deviation, in units. `clip_norm` is then that of the first round; see
+    /// [`Release::count_scale`](super::Release).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count_noise: Option<f64>,
 }
 
 impl ReleaseParameters {
@@ -76,6 +81,26 @@ impl ReleaseParameters {
             Some(h) if h >= 1 => Ok(h),
             _ => Err(DpError::NoHonestNoise { min_survivors: self.min_survivors, colluders }),
         }
+    }
+
+    /// Share r of the count's influence in the gradient's: a unit moves the count by at most r times
+    /// what it moves the rest of the vector. With the sum's noise z D per coordinate the count has the
+    /// standard deviation `z sqrt(1 + r^2) / (2 r)` units, hence `r^2 = z^2 / (4 sigma_b^2 - z^2)`, which
+    /// is the split of Andrew et al. 2021, "Differentially private learning with adaptive clipping",
+    /// theorem 1. 0 without adaptive clipping.
+    ///
+    /// # Errors
+    /// If the count would take more than half of the privacy: `sigma_b < z / sqrt(2)`.
+    pub fn count_share(&self) -> Result<f64, DpError> {
+        let Some(sigma) = self.count_noise else { return Ok(0.0) };
+        let z = self.noise_multiplier;
+        let rest = 4.0 * sigma * sigma - z * z;
+        if !(sigma.is_finite() && rest >= z * z) {
+            let requirement = "at least the noise multiplier over the square root of 2, in units: \
+                               the count must not cost more than the gradient";
+            return Err(DpError::parameter("count_noise", sigma, requirement));
+        }
+        Ok((z * z / rest).sqrt())
     }
 
     /// max(float_error, bound of a plain f64 sum).
@@ -106,6 +131,10 @@ impl ReleaseParameters {
         }
         self.honest_survivors()?;
         self.effective_float_error()?;
+        self.count_share()?;
+        if self.count_noise.is_some() && self.dimension < 2 {
+            return Err(DpError::parameter("dimension", self.dimension, "at least 2 with a count"));
+        }
         Ok(())
     }
 }

@@ -30,7 +30,12 @@ pub struct Release {
     pub parameters: ReleaseParameters,
     /// Integer units per real unit: `s = 100 sqrt(d) / C` (wide mode).
     pub scale: f64,
-    /// L2 sensitivity in integer units: `D = s C (1 + eta) + sqrt(d)`.
+    /// Integer units per unit counted, `s_b = 2 r s C`, in the last coordinate, where a unit within
+    /// the clip norm adds 1/2 and another one takes 1/2 away. Absent without adaptive clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count_scale: Option<f64>,
+    /// L2 sensitivity in integer units: `D = s C (1 + eta) + sqrt(d)`; with a count
+    /// `sqrt((s C (1 + eta))^2 + (s_b / 2)^2) + sqrt(d)`.
     pub sensitivity: f64,
     /// Parameter of one node's discrete Gaussian: `z D / sqrt(h)`, rounded up, at least 3.
     pub sigma_local: f64,
@@ -79,7 +84,13 @@ impl Release {
         // Rounding adds less than one unit per coordinate. The product scale * S is itself rounded,
         // by at most 2^-22 below the clamp's limit of 2^31, on both of two neighbouring sums.
         let rounding = root_d * (1.0 + 2.0_f64.powi(-20));
-        let sensitivity = (one_unit + rounding) * (1.0 + SLACK);
+        let count_scale = match p.count_share()? {
+            share if share > 0.0 => Some(2.0 * share * scale * p.clip_norm),
+            _ => None,
+        };
+        let count = count_scale.map_or(0.0, |s| s / 2.0);
+        let joint = (one_unit * one_unit + count * count).sqrt() * (1.0 + SLACK);
+        let sensitivity = (joint + rounding) * (1.0 + SLACK);
         let share = p.noise_multiplier * sensitivity / f64::from(honest_survivors).sqrt();
         let sigma_local = (share * (1.0 + SLACK)).max(MIN_SIGMA_LOCAL);
         let noise_tail = kappa(p.dimension) * sigma_local * n.sqrt();
@@ -93,6 +104,7 @@ impl Release {
         Ok(Self {
             parameters: p.clone(),
             scale,
+            count_scale,
             sensitivity,
             sigma_local,
             honest_survivors,
@@ -181,6 +193,8 @@ impl Release {
 struct Stated {
     parameters: ReleaseParameters,
     scale: f64,
+    #[serde(default)]
+    count_scale: Option<f64>,
     sensitivity: f64,
     sigma_local: f64,
     honest_survivors: u16,
@@ -198,6 +212,7 @@ impl TryFrom<Stated> for Release {
         let h = derived.honest_survivors;
         compare(&[
             ("scale", s.scale, derived.scale),
+            ("count_scale", s.count_scale.unwrap_or(0.0), derived.count_scale.unwrap_or(0.0)),
             ("sensitivity", s.sensitivity, derived.sensitivity),
             ("sigma_local", s.sigma_local, derived.sigma_local),
             ("honest_survivors", f64::from(s.honest_survivors), f64::from(h)),

@@ -20,6 +20,7 @@ pub(crate) fn parameters() -> ReleaseParameters {
         float_error: 1e-6,
         max_units_per_node: 10_000,
         noise: Default::default(),
+        count_noise: None,
     }
 }
 
@@ -183,5 +184,34 @@ proptest! {
         prop_assert!(distance(&a, &b) <= release.sensitivity);
         let c = rounded(&without, [9; 32]);
         prop_assert!(distance(&a, &c) <= release.sensitivity + (d as f64).sqrt());
+    }
+}
+
+/// The split between count and gradient: the count's noise is what was asked for, and both together
+/// cost what the noise multiplier says.
+#[test]
+fn a_count_of_units_shares_the_sensitivity() {
+    let plain = Release::derive(&parameters()).unwrap();
+    let z = plain.parameters.noise_multiplier;
+    for sigma_b in [z / 2.0_f64.sqrt() * 1.0001, 3.0 * z, 50.0 * z] {
+        let p = ReleaseParameters { count_noise: Some(sigma_b), ..parameters() };
+        let release = Release::derive(&p).unwrap();
+        let s_b = release.count_scale.unwrap();
+        let sum = release.sigma_local * f64::from(release.honest_survivors).sqrt();
+        assert!(sum / s_b >= sigma_b * 0.999, "{} {sigma_b}", sum / s_b);
+        assert!(sum / s_b <= sigma_b * 1.02);
+        // z_delta = (z^-2 - (2 sigma_b)^-2)^-1/2 of Andrew et al.: the gradient's own multiplier.
+        let own = (z.powi(-2) - (2.0 * sigma_b).powi(-2)).powf(-0.5);
+        let ratio = release.sensitivity / plain.sensitivity;
+        assert!(ratio >= 1.0 && (ratio / (own / z) - 1.0).abs() < 1e-2, "{ratio} {}", own / z);
+        assert_eq!(release.rdp().unwrap(), plain.rdp().unwrap());
+        let text = serde_json::to_string(&release).unwrap();
+        assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), release);
+        let edited = text.replace("\"count_noise\"", "\"count_noisy\"");
+        assert!(serde_json::from_str::<Release>(&edited).is_err());
+    }
+    for bad in [0.0, z / 2.0, -1.0, f64::NAN, f64::INFINITY] {
+        let p = ReleaseParameters { count_noise: Some(bad), ..parameters() };
+        assert!(Release::derive(&p).is_err(), "{bad}");
     }
 }

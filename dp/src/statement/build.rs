@@ -68,7 +68,7 @@ impl Claims {
             adversaries,
             releases,
             sampling: words::sampling(unit).to_owned(),
-            mechanism: words::mechanism(job.training.parameters.noise).to_owned(),
+            mechanism: words::mechanism(&job.training.parameters),
             floating_point: words::FLOATING_POINT.to_owned(),
         })
     }

@@ -28,6 +28,7 @@ fn job() -> JobPrivacy {
         float_error: 1e-6,
         max_units_per_node: 10_000,
         noise: NoiseScope::Distributed,
+        count_noise: None,
     };
     JobPrivacy {
         statistics: Some(Release::derive(&parameters(30, 20.0, 1.0)).unwrap()),

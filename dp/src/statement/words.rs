@@ -1,7 +1,7 @@
 //! The fixed texts of a statement. A change here is a change of what is promised.
 
 use super::{Mode, Unit};
-use crate::mechanism::NoiseScope;
+use crate::mechanism::{NoiseScope, ReleaseParameters};
 
 /// Neighbouring data sets.
 pub(super) fn adjacency(unit: Unit) -> &'static str {
@@ -44,13 +44,21 @@ sampling rate, from a ChaCha20 generator seeded with 256 bits of the operating s
 batch size is never published; every attempt draws a new sample";
 
 /// The mechanism.
-pub(super) fn mechanism(noise: NoiseScope) -> &'static str {
-    match noise {
+pub(super) fn mechanism(parameters: &ReleaseParameters) -> String {
+    let noise = match parameters.noise {
         NoiseScope::Distributed => DISTRIBUTED,
         NoiseScope::Local => LOCAL,
         NoiseScope::Central => CENTRAL,
+    };
+    match parameters.count_noise {
+        Some(_) => format!("{noise}; {ADAPTIVE}"),
+        None => noise.to_owned(),
     }
 }
+
+const ADAPTIVE: &str = "the last coordinate of a training release counts, as plus or minus one half, \
+the units within the clip norm; it is part of the sensitivity, and the next round's clip norm follows \
+from the released count alone";
 
 const LOCAL: &str = "local discrete Gaussian: contributions clipped in L2, summed, scaled by \
 s = 100 sqrt(d) / clip, clamped, rounded stochastically; each node adds a whole independent discrete \

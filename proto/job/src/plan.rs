@@ -54,6 +54,9 @@ pub struct OperationPlan {
     pub clip_norm: f64,
     /// Integer units per real unit.
     pub scale: f64,
+    /// Integer units per unit counted in the last coordinate; absent without adaptive clipping. A
+    /// round's clip norm is then `clip_norm` times the state's factor, and its scale `scale` over it.
+    pub count_scale: Option<f64>,
     /// Bound of a node's coordinate before noise, in integer units.
     pub clamp: i64,
     /// Bits of a lane of the vectors: the sum over all nodes fits, whatever the data.
@@ -136,6 +139,22 @@ impl OperationPlan {
         LaneBits::new(self.lane_bits).unwrap_or(LaneBits::FULL)
     }
 
+    /// Clip norm of a round of training that starts from `state`.
+    #[must_use]
+    pub fn clip_norm_at(&self, state: &ModelState) -> f64 {
+        self.clip_norm * state.clip_factor()
+    }
+
+    /// Integer units per real unit in a round that starts from `state`: what a clipped unit weighs
+    /// in integers, and so the sensitivity, is the same in every round.
+    #[must_use]
+    pub fn scale_at(&self, state: &ModelState) -> f64 {
+        match self.operation {
+            Operation::Statistics => self.scale,
+            Operation::Training => self.scale / state.clip_factor(),
+        }
+    }
+
     /// Signed integers as lanes of a vector.
     #[must_use]
     pub fn to_lanes(&self, values: &[i64]) -> Lanes {
@@ -190,7 +209,17 @@ impl Plan {
             )));
         }
         let attempts = spec.training.rounds + spec.secure_aggregation.spare_attempts;
-        let dimensions = Dimensions { training: layout.total(), statistics: numeric_features * 3 };
+        let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
+        let batch = match spec.training.local {
+            Some(_) => f64::from(thresholds.n),
+            None => spec.privacy.sampling_rate * total as f64,
+        };
+        let adaptive = spec.privacy.adaptive_clip;
+        let dimensions = Dimensions {
+            training: layout.total() + usize::from(adaptive.is_some()),
+            statistics: numeric_features * 3,
+            count_noise: adaptive.map(|rule| rule.count_noise.unwrap_or(batch / 20.0)),
+        };
         let max_attempts = spec.secure_aggregation.max_attempts;
         // A node's key chains are hashed forward from the beginning of an epoch, and no further.
         let steps = (u64::from(spec.training.rounds) + 1) * u64::from(max_attempts);
@@ -205,7 +234,6 @@ impl Plan {
         let declared = manifest.roster.iter().map(|r| r.declared_records);
         let max_records = declared.max().unwrap_or(1).max(1);
         let kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
-        let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
         Ok(Self {
             job: manifest.hash()?,
             roster: roster(manifest, thresholds)?,
@@ -213,10 +241,7 @@ impl Plan {
             rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
             attempts,
             max_attempts,
-            batch: match spec.training.local {
-                Some(_) => f64::from(thresholds.n),
-                None => spec.privacy.sampling_rate * total as f64,
-            },
+            batch,
             layout,
             statistics: kinds.statistics,
             training: kinds.training,
@@ -264,7 +289,14 @@ impl Plan {
             Operation::Training => {
                 let round = state.completed - u32::from(self.statistics.is_some());
                 let training = &manifest.spec.training;
-                next.apply_training(training, round, sum, operation.scale, self.batch);
+                let scale = operation.scale_at(state);
+                next.apply_training(training, round, sum, scale, self.batch);
+                let counted = operation.count_scale.zip(sum.last());
+                if let (Some((unit, count)), Some(rule)) =
+                    (counted, &manifest.spec.privacy.adaptive_clip)
+                {
+                    next.adapt_clip(rule, *count as f64 / unit, self.batch);
+                }
             }
         }
         Ok(next)
@@ -297,6 +329,7 @@ impl Plan {
 struct Dimensions {
     training: usize,
     statistics: usize,
+    count_noise: Option<f64>,
 }
 
 /// Releases of each kind that are charged in advance.
@@ -382,6 +415,7 @@ fn releases(
         float_error: FLOAT_ERROR,
         max_units_per_node: if unit == Unit::Silo { 1 } else { max_records },
         noise: privacy.mode.noise(),
+        count_noise: None,
     };
     if !privacy.mode.is_private() {
         let without = |operation, dimension, clip, rate| {
@@ -409,7 +443,10 @@ fn releases(
         })
         .transpose()?;
     let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
-    let wanted = |z| parameters(dimensions.training, clip, z, rate);
+    let wanted = |z| ReleaseParameters {
+        count_noise: dimensions.count_noise,
+        ..parameters(dimensions.training, clip, z, rate)
+    };
     let statistics_releases = statistics.as_ref().map_or(0, |_| counts.statistics);
     let job = match (privacy.noise_multiplier, privacy.epsilon) {
         (Some(z), _) => JobPrivacy {
@@ -459,6 +496,7 @@ fn with_noise(
         vector_len: lanes(p.dimension)?,
         clip_norm: p.clip_norm,
         scale: release.scale,
+        count_scale: release.count_scale,
         clamp: release.clamp,
         lane_bits: release.lane_bits,
         max_records: shape.max_records,
@@ -485,6 +523,7 @@ fn without_noise(
         vector_len: lanes(dimension)?,
         clip_norm,
         scale: plain.scale,
+        count_scale: None,
         clamp: plain.clamp,
         lane_bits: plain.lane_bits,
         max_records: shape.max_records,

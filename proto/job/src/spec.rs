@@ -197,6 +197,29 @@ pub struct PrivacySpec {
     /// may take (`max_attempts`) is charged in advance.
     #[serde(default = "default_statistics_noise")]
     pub statistics_noise_multiplier: f64,
+    /// Adaptive clipping: `clip_norm` is that of the first round and then follows a quantile of the
+    /// units' norms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive_clip: Option<AdaptiveClip>,
+}
+
+/// Adaptive clipping (Andrew et al. 2021, "Differentially private learning with adaptive clipping"):
+/// each training round also releases how many units were within the clip norm, and everybody computes
+/// the next clip norm from it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveClip {
+    /// Share of units that should be within the clip norm, in (0, 1).
+    #[serde(default = "default_quantile")]
+    pub quantile: f64,
+    /// How far one round moves the clip norm: by a factor of `1 - learning_rate (b - quantile)`, b the
+    /// noisy share within.
+    #[serde(default = "default_clip_rate")]
+    pub learning_rate: f64,
+    /// Standard deviation of the count's noise, in units, counting the honest shares; a twentieth of
+    /// the planned batch by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count_noise: Option<f64>,
 }
 
 /// Thresholds of secure aggregation (see `proto/secagg`).
@@ -222,6 +245,12 @@ pub struct SecureAggregationSpec {
 
 fn default_statistics_noise() -> f64 {
     20.0
+}
+fn default_quantile() -> f64 {
+    0.5
+}
+fn default_clip_rate() -> f64 {
+    0.2
 }
 fn default_corrupt() -> f64 {
     0.2
@@ -419,6 +448,7 @@ impl PrivacySpec {
         if !(self.delta > 0.0 && self.delta < 0.01) {
             return Err(SpecError::new("privacy.delta", "must be in (0, 0.01)"));
         }
+        self.adaptive_clip.as_ref().map_or(Ok(()), |clip| clip.validate(self.mode))?;
         match (self.mode, self.epsilon, self.noise_multiplier) {
             (PrivacyMode::None, None, None) => Ok(()),
             (PrivacyMode::None, ..) => Err(SpecError::new(
@@ -439,6 +469,26 @@ impl PrivacySpec {
             return Ok(());
         }
         Err(SpecError::new("privacy.statistics_noise_multiplier", "must be finite and positive"))
+    }
+}
+
+impl AdaptiveClip {
+    fn validate(&self, mode: PrivacyMode) -> Result<(), SpecError> {
+        let field = |name: &str| format!("privacy.adaptive_clip.{name}");
+        if !mode.is_private() {
+            let text = "mode \"none\" has no clip norm to adapt: remove it";
+            return Err(SpecError::new("privacy.adaptive_clip", text));
+        }
+        if !(self.quantile > 0.0 && self.quantile < 1.0) {
+            return Err(SpecError::new(field("quantile"), "must be in (0, 1)"));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
+            return Err(SpecError::new(field("learning_rate"), "must be in (0, 1]"));
+        }
+        if self.count_noise.is_some_and(|v| !(v.is_finite() && v > 0.0)) {
+            return Err(SpecError::new(field("count_noise"), "must be finite and positive"));
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use tributary_secagg::Digest;
 
 use crate::layout::ParameterLayout;
 use crate::manifest::JobHash;
-use crate::spec::TrainingSpec;
+use crate::spec::{AdaptiveClip, TrainingSpec};
 
 /// Model, optimiser and normalisation after `completed` secure rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct ModelState {
     pub momentum: Vec<f32>,
     /// Means and scales of the numeric features; identity before the statistics round.
     pub normalisation: Normalisation,
+    /// The next round's clip norm over the job's, once adaptive clipping has moved it.
+    pub clip_factor: Option<f64>,
 }
 
 /// Standardisation of numeric features, in units of the scaled cell `u` in `[-1, 1]`.
@@ -68,7 +70,23 @@ impl ModelState {
             parameters: layout.initial_parameters(seed),
             momentum: vec![0.0; layout.total()],
             normalisation: Normalisation::identity(numeric_features),
+            clip_factor: None,
         }
+    }
+
+    /// The next training round's clip norm over the job's.
+    pub fn clip_factor(&self) -> f64 {
+        self.clip_factor.unwrap_or(1.0)
+    }
+
+    /// Moves the clip norm: `count` is the noisy sum over the sampled units of plus or minus one half,
+    /// plus for those within the clip norm, `batch` the planned number of units. The rule is the first
+    /// order of Andrew et al.'s `exp(-rate (b - quantile))`, which needs no mathematical library; a
+    /// round moves the norm by at most a factor of two, all rounds by at most a thousand.
+    pub fn adapt_clip(&mut self, rule: &AdaptiveClip, count: f64, batch: f64) {
+        let within = count / batch + 0.5;
+        let step = (1.0 - rule.learning_rate * (within - rule.quantile)).clamp(0.5, 2.0);
+        self.clip_factor = Some((self.clip_factor() * step).clamp(1e-3, 1e3));
     }
 
     /// Applies the statistics round: `sums` are integers in units of `1/scale`.
@@ -119,6 +137,9 @@ impl ModelState {
                 out.extend_from_slice(&v.to_le_bytes());
             }
         }
+        if let Some(factor) = self.clip_factor {
+            out.extend_from_slice(&factor.to_le_bytes());
+        }
         out
     }
 
@@ -126,8 +147,13 @@ impl ModelState {
     /// features; anything else is refused.
     pub fn decode(bytes: &[u8], parameters: usize, features: usize) -> Result<Self, StateError> {
         let expected = 20 + (parameters * 2 + features * 2) * 4;
-        if bytes.len() != expected {
+        if bytes.len() != expected && bytes.len() != expected + 8 {
             return Err(StateError(format!("{} bytes, expected {expected}", bytes.len())));
+        }
+        let (bytes, factor) = bytes.split_at(expected);
+        let clip_factor = factor.first_chunk().map(|b| f64::from_le_bytes(*b));
+        if clip_factor.is_some_and(|f| !(1e-3..=1e3).contains(&f)) {
+            return Err(StateError("a clip norm out of bounds".into()));
         }
         let (header, body) = bytes.split_at(20);
         let word = |i: usize| {
@@ -148,6 +174,7 @@ impl ModelState {
             parameters: take(parameters),
             momentum: take(parameters),
             normalisation: Normalisation { mean: take(features), inverse_sd: take(features) },
+            clip_factor,
         })
     }
 }
@@ -173,6 +200,31 @@ mod tests {
         let mut other = bytes.clone();
         other[0] ^= 1;
         assert!(ModelState::decode(&other, d, 2).is_err());
+    }
+
+    #[test]
+    fn the_clip_norm_follows_the_quantile_and_travels_with_the_state() {
+        let rule = AdaptiveClip { quantile: 0.5, learning_rate: 0.2, count_noise: None };
+        let mut s = state();
+        let plain = s.encode();
+        // All of 100 within: too wide. None within: too narrow. Half: as it should be.
+        s.adapt_clip(&rule, 50.0, 100.0);
+        assert_eq!(s.clip_factor(), 0.9);
+        s.adapt_clip(&rule, -50.0, 100.0);
+        assert!((s.clip_factor() - 0.99).abs() < 1e-12);
+        let before = s.clip_factor();
+        s.adapt_clip(&rule, 0.0, 100.0);
+        assert_eq!(s.clip_factor(), before);
+        let (bytes, d) = (s.encode(), s.parameters.len());
+        assert_eq!(bytes.len(), plain.len() + 8);
+        assert_eq!(ModelState::decode(&bytes, d, 2).unwrap(), s);
+        // Absurd noise moves it by at most two, and never out of bounds.
+        for _ in 0..100 {
+            s.adapt_clip(&rule, -1e9, 1.0);
+        }
+        assert_eq!(s.clip_factor(), 1e3);
+        s.clip_factor = Some(f64::NAN);
+        assert!(ModelState::decode(&s.encode(), d, 2).is_err());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn make(
     let most = usize::try_from(operation.max_records.min(MAX_RECORDS_PER_NODE));
     let most = most.unwrap_or(usize::MAX);
     let units = persons.map_or(data.len(), covered).min(most);
-    let (sum, non_finite) = match operation.operation {
+    let Sum { values, count, non_finite } = match operation.operation {
         Operation::Statistics => {
             let all: Vec<u32> = (0..units as u32).collect();
             let sum = match persons {
@@ -58,7 +58,7 @@ pub(super) fn make(
                     .statistics_contribution_of_persons(&all, operation.clip_norm)
                     .map_err(|e| e.to_string())?,
             };
-            (sum, 0)
+            Sum { values: sum, count: 0.0, non_finite: 0 }
         }
         Operation::Training => match &operation.local {
             Some(local) => {
@@ -72,15 +72,34 @@ pub(super) fn make(
             }
         },
     };
-    if sum.len() != operation.vector_len as usize {
-        let (found, planned) = (sum.len(), operation.vector_len);
+    let scale = operation.scale_at(state);
+    let mut integers = tributary_dp::quantise(&values, scale, operation.clamp, rng);
+    if let Some(unit) = operation.count_scale {
+        integers.extend(tributary_dp::quantise(&[count], unit, operation.clamp, rng));
+    }
+    if integers.len() != operation.vector_len as usize {
+        let (found, planned) = (integers.len(), operation.vector_len);
         return Err(format!("a vector of {found} coordinates, the plan says {planned}"));
     }
-    let mut integers = tributary_dp::quantise(&sum, operation.scale, operation.clamp, rng);
     if let Some(noise) = noise {
         noise.add_noise(&mut integers, rng);
     }
     Ok(Made { lanes: operation.to_lanes(&integers), non_finite })
+}
+
+/// What a node's units sum up to, before anything is rounded.
+struct Sum {
+    /// Clipped contributions.
+    values: Vec<f64>,
+    /// Half a unit for each within the clip norm, minus half for each other one.
+    count: f64,
+    /// Units that count as zero because they are not finite.
+    non_finite: usize,
+}
+
+/// Half of `within` minus half of the rest: exact.
+fn balance(within: usize, units: usize) -> f64 {
+    within as f64 - units as f64 / 2.0
 }
 
 /// The persons of a table if they are the unit.
@@ -111,7 +130,7 @@ fn local_change(
     trainer: &mut dyn Trainer,
     state: &ModelState,
     rng: &mut SecretRng,
-) -> Result<(Vec<f64>, usize), String> {
+) -> Result<Sum, String> {
     let optimiser =
         Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
     let settings = LocalTraining {
@@ -122,17 +141,21 @@ fn local_change(
     };
     let sources = [Source { dataset: data, rows }];
     let before = state.parameters.clone();
-    let mut sum = vec![0.0; before.len()];
+    let mut values = vec![0.0; before.len()];
     let after = match train(trainer, &sources, &state.normalisation, before, &settings) {
         Ok(after) => after,
-        Err(TrainerError::NonFinite) => return Ok((sum, 1)),
+        Err(TrainerError::NonFinite) => {
+            return Ok(Sum { values, count: balance(0, 1), non_finite: 1 });
+        }
         Err(other) => return Err(other.to_string()),
     };
     let change = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
     let change: Vec<f64> = state.parameters.iter().zip(&after).map(change).collect();
     let finite = change.iter().all(|v| v.is_finite());
-    tributary_dp::add_clipped(&change, operation.clip_norm, &mut sum).map_err(|e| e.to_string())?;
-    Ok((sum, usize::from(!finite)))
+    let clip = operation.clip_norm_at(state);
+    let within = usize::from(tributary_dp::norm_upper(&change) <= clip);
+    tributary_dp::add_clipped(&change, clip, &mut values).map_err(|e| e.to_string())?;
+    Ok(Sum { values, count: balance(within, 1), non_finite: usize::from(!finite) })
 }
 
 /// How many persons the rounding bound covers: as many as have no more records than a node may hold.
@@ -159,9 +182,10 @@ fn clipped_gradients(
     trainer: &mut dyn Trainer,
     state: &ModelState,
     sample: &[u32],
-) -> Result<(Vec<f64>, usize), String> {
-    let mut total = vec![0.0; trainer.dimension()];
-    let (mut non_finite, mut features) = (0, Vec::new());
+) -> Result<Sum, String> {
+    let mut values = vec![0.0; trainer.dimension()];
+    let (mut non_finite, mut within, mut features) = (0, 0, Vec::new());
+    let clip = operation.clip_norm_at(state);
     for group in groups(persons, sample) {
         data.features(&group.rows, &state.normalisation, &mut features);
         let labels = data.labels(&group.rows);
@@ -174,16 +198,17 @@ fn clipped_gradients(
             .clipped_gradient_sum(
                 &state.parameters,
                 &batch.map_err(|e| e.to_string())?,
-                operation.clip_norm,
+                clip,
             )
             .map_err(|e| e.to_string())?;
-        if clipped.sum.len() != total.len() {
+        if clipped.sum.len() != values.len() {
             return Err("the trainer's sums differ in length".into());
         }
-        total.iter_mut().zip(&clipped.sum).for_each(|(t, s)| *t += s);
+        values.iter_mut().zip(&clipped.sum).for_each(|(t, s)| *t += s);
         non_finite += clipped.non_finite;
+        within += clipped.within;
     }
-    Ok((total, non_finite))
+    Ok(Sum { values, count: balance(within, sample.len()), non_finite })
 }
 
 /// Whole units that are in memory together.

@@ -66,6 +66,7 @@ fn operation(layout: &ParameterLayout) -> OperationPlan {
         vector_len: layout.total() as u32,
         clip_norm: 0.5,
         scale: 1000.0,
+        count_scale: None,
         clamp: 1 << 20,
         lane_bits: 32,
         max_records: MAX_RECORDS_PER_NODE,
@@ -91,7 +92,7 @@ fn a_large_batch_comes_in_groups_and_gives_the_same_sum() {
     let operation = operation(&layout);
     let mut trainer = Watched(ReferenceTrainer::new(&model, 1, 1), Vec::new());
     let all: Vec<u32> = (0..data.len() as u32).collect();
-    let (sum, _) = clipped_gradients(&operation, None, &data, &mut trainer, &state, &all).unwrap();
+    let sum = clipped_gradients(&operation, None, &data, &mut trainer, &state, &all).unwrap().values;
     assert_eq!(trainer.1, [GROUP, GROUP, 5]);
     let mut features = Vec::new();
     data.features(&all, &state.normalisation, &mut features);
@@ -100,8 +101,8 @@ fn a_large_batch_comes_in_groups_and_gives_the_same_sum() {
     let whole = trainer.0.clipped_gradient_sum(&state.parameters, &batch, 0.5).unwrap();
     assert!(sum.iter().zip(&whole.sum).all(|(a, b)| (a - b).abs() < 1e-8));
     // Nothing drawn: zeros of the full length, not an error.
-    let (none, _) = clipped_gradients(&operation, None, &data, &mut trainer, &state, &[]).unwrap();
-    assert_eq!(none, vec![0.0; layout.total()]);
+    let none = clipped_gradients(&operation, None, &data, &mut trainer, &state, &[]).unwrap();
+    assert_eq!((none.values, none.count), (vec![0.0; layout.total()], 0.0));
 }
 
 /// 600 persons with 1 to 16 records; one value apiece, so that their gradients add up.
@@ -132,7 +133,9 @@ fn with_persons_as_units_each_is_clipped_as_a_whole() {
     let mut trainer = Watched(ReferenceTrainer::new(&model, 1, 1), Vec::new());
     let all: Vec<u32> = (0..600).collect();
     let mut run = |sample: &[u32]| {
-        clipped_gradients(&operation, Some(persons), &data, &mut trainer, &state, sample).unwrap().0
+        clipped_gradients(&operation, Some(persons), &data, &mut trainer, &state, sample)
+            .unwrap()
+            .values
     };
     let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
     let mut expected = vec![0.0; layout.total()];
@@ -198,6 +201,7 @@ fn a_release_for_single_records_refuses_a_table_that_leaves_out_rows_of_persons(
         float_error: FLOAT_ERROR,
         max_units_per_node: 1000,
         noise: NoiseScope::Distributed,
+        count_noise: None,
     });
     let release = release.unwrap();
     let noise = DiscreteGaussian::new(release.sigma_local).unwrap();
@@ -272,4 +276,42 @@ fn an_agency_as_the_unit_weighs_one_clip_norm_however_many_records_it_has() {
     let sum = statistics.from_lanes(&made.lanes);
     assert_eq!(sum[0], statistics.scale as i64, "every cell present: one");
     assert!(sum.iter().all(|v| v.unsigned_abs() <= statistics.scale as u64 + 1));
+}
+
+/// With a wider clip norm the same integers say the same share of it: what a unit weighs in integers
+/// never changes, and the count says how many were within.
+#[test]
+fn adaptive_clipping_scales_with_the_clip_norm_and_counts_units() {
+    let numeric = FeatureSpec::numeric("x", 0.0, 1000.0, Transform::Identity);
+    let spec = DataSpec::new(LabelSpec::binary("y", "1", "0"), vec![numeric]);
+    let rows: String = (0..900).map(|i| format!("{i},{}\n", i % 2)).collect();
+    let data = Dataset::read_csv(format!("x,y\n{rows}").as_bytes(), &spec).unwrap();
+    let model = ModelSpec::Mlp { hidden: vec![] };
+    let layout = ParameterLayout::of(&model, 1, 1);
+    let mut state = ModelState::initial(&layout, 1, 7);
+    let mut trainer = ReferenceTrainer::new(&model, 1, 1);
+    let mut rng = SecretRng::danger_deterministic([4; 32]);
+    let operation = OperationPlan {
+        clip_norm: 1e-4,
+        scale: 1e7,
+        count_scale: Some(100.0),
+        vector_len: layout.total() as u32 + 1,
+        ..operation(&layout)
+    };
+    let mut made = |state: &ModelState| {
+        let made = make(&operation, &data, &mut trainer, state, None, &mut rng).unwrap();
+        operation.from_lanes(&made.lanes)
+    };
+    let narrow = made(&state);
+    assert_eq!(narrow.len(), layout.total() + 1);
+    assert_eq!(narrow[2], -450 * 100, "all 900 were clipped");
+    // Every unit still clipped: the integers stay what they were, up to rounding.
+    state.clip_factor = Some(3.0);
+    let wider = made(&state);
+    assert!(narrow.iter().zip(&wider).all(|(a, b)| (a - b).abs() <= 1), "{narrow:?} {wider:?}");
+    // Far above every norm: nobody is clipped, and the integers are small.
+    state.clip_factor = Some(1e5);
+    let widest = made(&state);
+    assert_eq!(widest[2], 450 * 100);
+    assert!(widest[0].abs() < narrow[0].abs());
 }
