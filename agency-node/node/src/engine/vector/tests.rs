@@ -66,7 +66,7 @@ fn operation(layout: &ParameterLayout) -> OperationPlan {
         vector_len: layout.total() as u32,
         clip_norm: 0.5,
         scale: 1000.0,
-        clamp: 1 << 20,
+        clamp: 1 << 30,
         lane_bits: 32,
         max_records: MAX_RECORDS_PER_NODE,
         sampling_rate: 1.0,
