@@ -187,7 +187,8 @@ impl Summary {
 
     /// The pooled model by that measure.
     pub fn pooled_quality(&self) -> f64 {
-        self.pooled_test_auc.unwrap_or(self.pooled_test_accuracy)
+        let auc = self.pooled_test_auc.filter(|_| self.test_auc.is_some());
+        auc.unwrap_or(self.pooled_test_accuracy)
     }
 
     /// Each agency alone by that measure.

@@ -67,7 +67,7 @@ fn operation(layout: &ParameterLayout) -> OperationPlan {
         clip_norm: 0.5,
         scale: 1000.0,
         count_scale: None,
-        clamp: 1 << 20,
+        clamp: 1 << 30,
         lane_bits: 32,
         max_records: MAX_RECORDS_PER_NODE,
         sampling_rate: 1.0,
