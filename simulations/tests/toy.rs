@@ -348,7 +348,7 @@ fn a_changed_manifest_statement_or_model_is_refused() {
     let fewer = statement(|text| text.replacen("\"count\": 45", "\"count\": 20", 1));
     assert!(fewer.contains("privacy-statement.json"), "{fewer}");
     let unit = statement(|text| text.replacen("\"unit\": \"record\"", "\"unit\": \"person\"", 1));
-    assert!(unit.contains("another mode or unit"), "{unit}");
+    assert!(unit.contains("mode is stated as Record"), "{unit}");
     let job = statement(|text| {
         let at = text.find("\"job_hash\": \"").unwrap() + 13;
         let digit = if &text[at..=at] == "0" { "1" } else { "0" };
