@@ -3,7 +3,7 @@
 use tributary_wire::Text;
 use tributary_wire::session::{JobAnswer, JobEnd, JobOutcome, RefusalCode, ToNode};
 
-use crate::book::{Book, JobCost};
+use crate::book::{Book, JobCost, ProtectedUnit};
 use crate::engine::{Engine, Record, StoredJob};
 use crate::fixtures::{Federation, JOB, TABLE, job_without_noise, now};
 
@@ -92,7 +92,8 @@ fn a_reservation_that_is_open_already_is_not_made_twice() {
     let mut federation = Federation::new(JOB);
     let setup = federation.setup(0);
     let mut book = Book::replay(&federation.book(0)).unwrap();
-    let cost = JobCost::of(federation.plan.privacy.as_ref().unwrap()).unwrap();
+    let privacy = federation.plan.privacy.as_ref().unwrap();
+    let cost = JobCost::of(privacy, ProtectedUnit::Record, 0).unwrap();
     let job = federation.plan.job.to_string();
     book.reserve("d", &job, &cost, &now().0, &setup.identity).unwrap().unwrap();
     let before = book.status("d").unwrap();
