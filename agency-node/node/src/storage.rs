@@ -341,6 +341,9 @@ fn restrict(path: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
+mod kill;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
