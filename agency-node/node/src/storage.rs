@@ -354,7 +354,7 @@ mod tests {
             kind: "test".into(),
             body: serde_json::Value::Null,
             previous: String::new(),
-            hash: String::new(),
+            hash: format!("{sequence:064x}"),
             signature: String::new(),
         }
     }

@@ -13,8 +13,10 @@ fn datasets_that_share_a_budget_add_up_in_one_account() {
     entries.extend(book.reserve("d", "a", &cost(4.0, 1), AT, &identity).unwrap());
     let one = book.status("copy").unwrap();
     assert!(one.committed > 0.0 && Some(one) == book.status("d"));
-    let both = book.reserve("copy", "b", &cost(2.5, 1), AT, &identity).unwrap_err();
+    let both = book.reserve("copy", "b", &cost(1.7, 1), AT, &identity).unwrap_err();
     assert!(matches!(both, BookError::Exhausted(_)), "{both}");
+    let alone = super::book(&identity, 3.0).0.reserve("d", "b", &cost(1.7, 1), AT, &identity);
+    assert!(alone.is_ok(), "apart they would both have fitted");
     entries.extend(book.reserve("extract", "b", &cost(8.0, 1), AT, &identity).unwrap());
     let paid = book.charge("extract", charge("b", 0), Some(&gaussian(8.0)), AT, &identity).unwrap();
     entries.push(paid);
