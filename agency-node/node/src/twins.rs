@@ -78,6 +78,25 @@ pub fn twins<'a>(
     known.iter().filter_map(|row| Some((row, same(row)?))).collect()
 }
 
+/// Pairs of registered datasets that are the same file or copies now, as the caller's rule says that
+/// they must not be.
+pub fn conflicts<'a>(
+    known: &'a [DatasetRow],
+    allowed: impl Fn(&str, &str) -> bool,
+) -> Vec<(&'a str, &'a str, Sameness)> {
+    let mut found = Vec::new();
+    for (i, row) in known.iter().enumerate() {
+        let Ok(content) = content_hash(Path::new(&row.path)) else { continue };
+        let others = known.get(i + 1..).unwrap_or_default();
+        for (other, how) in twins(Path::new(&row.path), &content, others) {
+            if !allowed(&row.name, &other.name) {
+                found.push((row.name.as_str(), other.name.as_str(), how));
+            }
+        }
+    }
+    found
+}
+
 #[cfg(unix)]
 fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -156,6 +175,23 @@ mod tests {
         std::fs::remove_file(path("a.csv")).unwrap();
         assert_eq!(of("copy.csv"), Some(Sameness::Copy));
         assert_eq!(of("other.csv"), None);
+    }
+
+    #[test]
+    fn files_that_became_copies_after_registration_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let content = content_hash(&path).ok();
+            let path = path.to_str().unwrap().into();
+            DatasetRow { name: name.into(), path, declared_records: 1, content }
+        };
+        let known = [row("a", "x\n1\n"), row("b", "x\n2\n"), row("c", "x\n3\n")];
+        assert_eq!(conflicts(&known, |_, _| false), []);
+        std::fs::copy(&known[2].path, &known[0].path).unwrap();
+        assert_eq!(conflicts(&known, |_, _| false), [("a", "c", Sameness::Copy)]);
+        assert_eq!(conflicts(&known, |a, b| (a, b) == ("a", "c")), []);
     }
 
     #[test]

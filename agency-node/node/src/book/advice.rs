@@ -16,6 +16,8 @@ const MOST_NOISE: f64 = 1e6;
 pub struct Advice {
     /// Most training rounds at the planned noise, with these spare attempts.
     pub rounds: Option<(u32, u32)>,
+    /// The planned noise multiplier of training, if it is known.
+    pub planned_noise: Option<f64>,
     /// Least noise multiplier of training at the planned number of rounds.
     pub noise_multiplier: Option<f64>,
 }
@@ -42,6 +44,7 @@ impl Advice {
         let rounds = releases.checked_sub(planned.spare).filter(|rounds| *rounds > 0);
         Self {
             rounds: rounds.map(|rounds| (rounds, planned.spare)),
+            planned_noise: planned.parameters.as_ref().map(|p| p.noise_multiplier),
             noise_multiplier: noise(planned, order, room),
         }
     }
@@ -75,11 +78,14 @@ fn noise(planned: &PlannedReleases, order: u32, room: f64) -> Option<f64> {
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rounds = self.rounds.map(|(rounds, spare)| {
-            format!("with at most {rounds} training rounds (and {spare} spare attempts)")
+            let planned =
+                self.planned_noise.map(|z| format!(" at the planned noise_multiplier {z}"));
+            let planned = planned.unwrap_or_default();
+            format!("with at most {rounds} training rounds and {spare} spare attempts{planned}")
         });
-        let noise = self
-            .noise_multiplier
-            .map(|z| format!("with a noise_multiplier of training of at least {z}"));
+        let noise = self.noise_multiplier.map(|z| {
+            format!("with a noise_multiplier of at least {z} for as many rounds as it has")
+        });
         match (rounds, noise) {
             (Some(rounds), Some(noise)) => write!(f, "It would fit {rounds}, or {noise}"),
             (Some(one), None) | (None, Some(one)) => write!(f, "It would fit {one}"),

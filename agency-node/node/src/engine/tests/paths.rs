@@ -8,11 +8,13 @@ use tributary_secagg::messages::UploadTurn;
 use tributary_secagg::{NodeSet, ServerMessage};
 use tributary_wire::session::{FromNode, Secagg, ToNode};
 
+use super::disk::Shared;
 use crate::book::ReleaseKind;
-use crate::engine::Output;
-use crate::fixtures::wire::charges;
+use crate::engine::{Output, Record};
+use crate::fixtures::wire::{charges, masked};
 use crate::fixtures::{Federation, JOB, book_of, job_without_noise, now};
 use crate::gate::Gate;
+use crate::session::carry_out;
 
 /// This crate's sources without tests and fixtures.
 fn sources() -> Vec<(PathBuf, String)> {
@@ -151,4 +153,35 @@ fn the_same_bytes_again_are_free_and_noted_once() {
     assert_eq!(charge.kind, ReleaseKind::Statistics);
     let view = federation.view(0);
     assert_eq!(charge.params, view.params_hash.to_string());
+}
+
+#[test]
+fn an_upload_whose_charge_got_lost_on_its_way_is_stopped_at_the_gate() {
+    let mut federation = Federation::new(JOB).accepted();
+    let facts = federation.agree(1);
+    let (disk, stopped) = (Shared::default(), std::sync::Arc::new(std::sync::Mutex::new(0)));
+    let (seen, limits) = (stopped.clone(), federation.limits.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    federation.driver = Some(Box::new(move |engine, frame| {
+        let mut outputs = engine.handle(&now(), frame);
+        let charge = |o: &Output| matches!(o, Output::Persist(Record::Book(entry)) if entry.kind == "budget-charged");
+        outputs.retain(|output| !charge(output));
+        let (to_server, mut outgoing) = tokio::sync::mpsc::channel(4096);
+        let (_told, mut stop) = tokio::sync::watch::channel(false);
+        let mut gate = Gate::default();
+        let carried = carry_out(engine, outputs, &disk, &mut gate, &to_server, &mut stop);
+        if let Err(error) = runtime.block_on(carried) {
+            assert!(error.to_string().contains("not in the budget book"), "{error}");
+            *seen.lock().unwrap() += 1;
+        }
+        let mut sent = Vec::new();
+        while let Ok(frame) = outgoing.try_recv() {
+            let frame = FromNode::try_from(frame).unwrap();
+            assert!(masked(&frame, &limits).is_none(), "a vector passed the gate");
+            sent.push(frame);
+        }
+        sent
+    }));
+    federation.attempt(0, &facts, NodeSet::full(5));
+    assert_eq!(*stopped.lock().unwrap(), 1);
 }
