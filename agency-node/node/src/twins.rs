@@ -80,10 +80,10 @@ pub fn twins<'a>(
 
 /// Pairs of registered datasets that are the same file or copies now, as the caller's rule says that
 /// they must not be.
-pub fn conflicts<'a>(
-    known: &'a [DatasetRow],
+pub fn conflicts(
+    known: &[DatasetRow],
     allowed: impl Fn(&str, &str) -> bool,
-) -> Vec<(&'a str, &'a str, Sameness)> {
+) -> Vec<(&str, &str, Sameness)> {
     let mut found = Vec::new();
     for (i, row) in known.iter().enumerate() {
         let Ok(content) = content_hash(Path::new(&row.path)) else { continue };

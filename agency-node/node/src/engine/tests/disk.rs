@@ -108,7 +108,7 @@ impl Machine {
             state.head = state.book().last().map(head_after);
             state.dies_at = dies_at;
         }
-        federation.driver = Some(driver(disk.clone(), federation.limits.clone()));
+        federation.driver = Some(driver(disk.clone(), federation.limits));
         Self { federation, disk }
     }
 

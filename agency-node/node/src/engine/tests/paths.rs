@@ -160,7 +160,7 @@ fn an_upload_whose_charge_got_lost_on_its_way_is_stopped_at_the_gate() {
     let mut federation = Federation::new(JOB).accepted();
     let facts = federation.agree(1);
     let (disk, stopped) = (Shared::default(), std::sync::Arc::new(std::sync::Mutex::new(0)));
-    let (seen, limits) = (stopped.clone(), federation.limits.clone());
+    let (seen, limits) = (stopped.clone(), federation.limits);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     federation.driver = Some(Box::new(move |engine, frame| {
         let mut outputs = engine.handle(&now(), frame);
