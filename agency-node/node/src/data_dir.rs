@@ -111,11 +111,22 @@ impl DataDir {
         Ok(NodeCredentials::load(&self.0)?)
     }
 
-    /// The state database.
+    /// The state database, if its budget book is the newest.
+    ///
+    /// # Errors
+    /// As [`Storage::open`] and [`Storage::check_anchor`].
+    pub async fn storage(&self) -> anyhow::Result<Storage> {
+        let storage = self.storage_as_it_is().await?;
+        storage.check_anchor().await?;
+        Ok(storage)
+    }
+
+    /// The state database, whether its budget book is the newest or not: to look at it, or to mend
+    /// it.
     ///
     /// # Errors
     /// As [`Storage::open`].
-    pub async fn storage(&self) -> anyhow::Result<Storage> {
+    pub async fn storage_as_it_is(&self) -> anyhow::Result<Storage> {
         Storage::open(&self.0)
             .await
             .with_context(|| format!("opening the state of {}", self.0.display()))
@@ -182,6 +193,7 @@ mod tests {
             name: "d".into(),
             path: path.to_str().unwrap().into(),
             declared_records: 10,
+            content: None,
         };
         let (_, source) = source(&row);
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();

@@ -1,6 +1,8 @@
 //! What several tests of this crate need: an enrolled data directory, and a small federation of
 //! engines with the aggregator's state machines, all in memory.
 
+pub(crate) mod wire;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -16,7 +18,9 @@ use tributary_secagg::{
 use tributary_training::{Dataset, ReferenceTrainer};
 use tributary_wire::session::{FromNode, JobAnswer, JobOffer, ReportCode, Secagg, ToNode};
 
-use crate::book::{Book, BudgetLimit};
+use crate::book::{
+    Book, BudgetLimit, ChargeEntry, DeltaCost, JobCost, PlannedReleases, ProtectedUnit, ReleaseKind,
+};
 use crate::data_dir::DataDir;
 use crate::engine::{DatasetSource, Engine, Now, Output, Record, Setup, StoredJob};
 use crate::policy::Policy;
@@ -79,6 +83,34 @@ fn identity(number: u8) -> Arc<Identity> {
     Arc::new(Identity::from_seed(&[number; 32]).unwrap())
 }
 
+/// What a job of such releases may cost: kind, noise multiplier (everybody takes part), number.
+pub(crate) fn cost(releases: &[(ReleaseKind, f64, u32)]) -> JobCost {
+    let planned = |(kind, z, count): &(ReleaseKind, f64, u32)| {
+        let curve = tributary_dp::subsampled_gaussian(1.0, *z).unwrap();
+        (*kind, PlannedReleases { curve, count: *count, spare: 0, parameters: None })
+    };
+    JobCost {
+        adaptive: None,
+        unit: ProtectedUnit::Record,
+        releases: releases.iter().map(planned).collect(),
+        delta: DeltaCost::JOB,
+        stated: None,
+    }
+}
+
+/// A charge of a round's first attempt.
+pub(crate) fn charge(job: &str, round: u32) -> ChargeEntry {
+    ChargeEntry {
+        job: job.into(),
+        round,
+        attempt: 0,
+        kind: ReleaseKind::Training,
+        params: String::new(),
+        ctx: String::new(),
+        payload: String::new(),
+    }
+}
+
 /// A policy that allows the jobs above.
 pub(crate) fn policy() -> Policy {
     Policy {
@@ -107,9 +139,14 @@ pub(crate) struct Federation {
     pub(crate) reports: Vec<(usize, ReportCode)>,
     /// Notes of the agencies, in order.
     pub(crate) notes: Vec<String>,
+    /// Runs the first agency's engine in place of the fixture; returns what left its machine.
+    pub(crate) driver: Option<Driver>,
     tables: Vec<String>,
-    limits: Limits,
+    pub(crate) limits: Limits,
 }
+
+/// Gives an engine a frame and carries out what it says.
+pub(crate) type Driver = Box<dyn FnMut(&mut Engine, ToNode) -> Vec<FromNode>>;
 
 impl Federation {
     /// A federation for a job, every agency with the same table.
@@ -142,13 +179,14 @@ impl Federation {
             persisted: Vec::new(),
             reports: Vec::new(),
             notes: Vec::new(),
+            driver: None,
             limits: Limits::for_members(5),
             manifest,
             tables,
         };
         for i in 0..5 {
             let mut book = Book::replay(&[]).unwrap();
-            let limit = BudgetLimit::new(50.0, 1e-6).unwrap();
+            let limit = BudgetLimit::new(20.0, 1e-6).unwrap();
             let entry = book.register("d", limit, &now().0, &identity(i as u8 + 1)).unwrap();
             new.persisted.push(vec![Record::Book(entry)]);
             let engine = Engine::new(new.setup(i), book);
@@ -183,20 +221,20 @@ impl Federation {
 
     /// The book's entries that agency `i` made durable.
     pub(crate) fn book(&self, i: usize) -> Vec<Entry> {
-        let entry = |record: &Record| match record {
-            Record::Book(entry) => Some(entry.clone()),
-            Record::Accepted { entry, .. } | Record::Ended { entry, .. } => entry.clone(),
-            Record::Epoch { .. } | Record::Answered { .. } | Record::State { .. } => None,
-        };
-        self.persisted[i].iter().filter_map(entry).collect()
+        book_of(&self.persisted[i])
     }
 
     /// Agency `i` starts again from what it made durable.
     pub(crate) fn restart(&mut self, i: usize) {
-        let book = Book::replay(&self.book(i)).unwrap();
+        self.engines[i] = self.revived(i, &self.persisted[i]);
+    }
+
+    /// An engine of agency `i` as the daemon makes it from these records.
+    pub(crate) fn revived(&self, i: usize, records: &[Record]) -> Engine {
+        let book = Book::replay(&book_of(records)).unwrap();
         let mut engine = Engine::new(self.setup(i), book);
         let mut job = None;
-        for record in &self.persisted[i] {
+        for record in records {
             match record {
                 Record::Accepted { manifest, .. } => {
                     let manifest = manifest.clone();
@@ -218,7 +256,7 @@ impl Federation {
         if let Some(job) = job {
             engine.resume(&job).unwrap();
         }
-        self.engines[i] = engine;
+        engine
     }
 
     /// The signed offer of the job.
@@ -246,18 +284,44 @@ impl Federation {
         self
     }
 
-    /// Gives agency `i` a frame; what it sends.
+    /// Gives agency `i` a frame; what it sends. Whatever is derived from records must be paid for
+    /// when it leaves, in every test.
     pub(crate) fn give(&mut self, i: usize, frame: ToNode) -> Vec<FromNode> {
+        let sent = match &mut self.driver {
+            Some(driver) if i == 0 => driver(&mut self.engines[0], frame),
+            _ => self.carry_out(i, frame),
+        };
+        let mut frames = Vec::new();
+        for frame in sent {
+            match frame {
+                FromNode::Report(report) => self.reports.push((i, report.code)),
+                frame => frames.push(frame),
+            }
+        }
+        frames
+    }
+
+    fn carry_out(&mut self, i: usize, frame: ToNode) -> Vec<FromNode> {
         let mut sent = Vec::new();
         for output in self.engines[i].handle(&now(), frame) {
+            let before = sent.len();
             match output {
                 Output::Persist(record) => self.persisted[i].push(record),
-                Output::Send(FromNode::Report(report)) => self.reports.push((i, report.code)),
                 Output::Send(frame) => sent.push(frame),
-                Output::Upload { job, upload } => sent.extend(upload.map(|message| {
-                    FromNode::Secagg(Secagg { job, frame: message.encode().into() })
-                })),
+                Output::Upload { job, upload } => {
+                    sent.extend(upload.map(|message| {
+                        FromNode::Secagg(Secagg { job, frame: message.encode().into() })
+                    }));
+                    for noted in self.engines[i].uploaded(&now(), job) {
+                        let Output::Persist(record) = noted else { panic!("{noted:?}") };
+                        self.persisted[i].push(record);
+                    }
+                }
                 Output::Note(text) => self.notes.push(text),
+            }
+            let book = self.book(i);
+            for frame in &sent[before..] {
+                assert_eq!(wire::unpaid(frame, &book, &self.limits), None);
             }
         }
         sent
@@ -288,6 +352,11 @@ impl Federation {
 
     /// Everybody agrees on the keys of an epoch.
     pub(crate) fn agree(&mut self, epoch: u32) -> EpochFacts {
+        self.try_agree(epoch).unwrap()
+    }
+
+    /// As [`Self::agree`], where somebody may be down.
+    pub(crate) fn try_agree(&mut self, epoch: u32) -> Option<EpochFacts> {
         let (mut server, out) = ServerEpoch::open(&self.server(), epoch, NodeSet::new(5));
         let mut queue: VecDeque<_> = sends(out).into();
         while let Some((node, message)) = queue.pop_front() {
@@ -295,7 +364,7 @@ impl Federation {
                 queue.extend(sends(server.handle(node, answer).unwrap()));
             }
         }
-        server.facts().unwrap().clone()
+        server.facts().cloned()
     }
 
     /// What every party believes about an attempt of the first round.
@@ -333,6 +402,16 @@ impl Federation {
         }
         server
     }
+}
+
+/// The book's entries in what was made durable.
+pub(crate) fn book_of(records: &[Record]) -> Vec<Entry> {
+    let entry = |record: &Record| match record {
+        Record::Book(entry) => Some(entry.clone()),
+        Record::Accepted { entry, .. } | Record::Ended { entry, .. } => entry.clone(),
+        Record::Epoch { .. } | Record::Answered { .. } | Record::State { .. } => None,
+    };
+    records.iter().filter_map(entry).collect()
 }
 
 /// The time of every test.

@@ -3,6 +3,7 @@
 //! [`engine`] decides, without IO; [`storage`] makes its decisions durable; [`session`] carries its
 //! frames over an outbound connection. [`policy`] and [`book`] bound what may ever leave.
 
+pub mod anchor;
 pub mod book;
 pub mod commands;
 pub mod config;
@@ -10,9 +11,11 @@ pub mod data_dir;
 pub mod engine;
 #[cfg(test)]
 mod fixtures;
+pub mod gate;
 pub mod lock;
 pub mod policy;
 pub mod serve;
 pub mod session;
 pub mod storage;
 pub mod trainers;
+pub mod twins;

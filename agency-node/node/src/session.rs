@@ -14,7 +14,8 @@ use tributary_wire::session::{FromNode, Secagg, ToNode};
 use tributary_wire::v1::NodeFrame;
 
 use crate::engine::{Engine, Now, Output};
-use crate::storage::Storage;
+use crate::gate::Gate;
+use crate::storage::Durable;
 
 /// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Ended {
 pub async fn run(
     channel: Channel,
     engine: &mut Engine,
-    storage: &Storage,
+    storage: &impl Durable,
     heartbeat: Duration,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<Ended> {
@@ -50,6 +51,7 @@ pub async fn run(
         Ok(response) => response.into_inner(),
         Err(status) => return Ok(ended(&status)),
     };
+    let mut gate = Gate::default();
     let mut beat = tokio::time::interval(heartbeat);
     loop {
         let frame = tokio::select! {
@@ -79,7 +81,8 @@ pub async fn run(
             _ => None,
         };
         let outputs = tokio::task::block_in_place(|| engine.handle(&Now(timestamp()), frame));
-        if let Some(ended) = carry_out(outputs, storage, &to_server, stop).await? {
+        let carried = carry_out(engine, outputs, storage, &mut gate, &to_server, stop);
+        if let Some(ended) = carried.await? {
             return Ok(ended);
         }
         if let Some(text) = refusal {
@@ -96,19 +99,25 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// Carries outputs out in order; says how the session ended if it did meanwhile. What is to be
 /// made durable is so in any case: a charge that nobody gets to see is lost, never a charge short.
-async fn carry_out(
+pub(crate) async fn carry_out(
+    engine: &mut Engine,
     outputs: Vec<Output>,
-    storage: &Storage,
+    storage: &impl Durable,
+    gate: &mut Gate,
     to_server: &mpsc::Sender<NodeFrame>,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<Option<Ended>> {
     let mut ended = None;
     for output in outputs {
         match output {
-            Output::Persist(record) => storage.persist(&record).await?,
+            Output::Persist(record) => {
+                storage.persist(&record).await?;
+                gate.durable(&record);
+            }
             Output::Send(frame) if ended.is_none() => ended = send(to_server, frame, stop).await,
             Output::Send(_) => {}
             Output::Upload { job, upload } => {
+                gate.check(&upload)?;
                 for message in upload {
                     if ended.is_some() {
                         break;
@@ -116,11 +125,30 @@ async fn carry_out(
                     let frame = Secagg { job, frame: message.encode().into() };
                     ended = send(to_server, FromNode::Secagg(frame), stop).await;
                 }
+                if ended.is_none() {
+                    note_sent(engine, job, storage).await?;
+                }
             }
             Output::Note(text) => tracing::info!("{text}"),
         }
     }
     Ok(ended)
+}
+
+/// Every message of an upload is with the connection: the book says so, too.
+async fn note_sent(
+    engine: &mut Engine,
+    job: [u8; 32],
+    storage: &impl Durable,
+) -> anyhow::Result<()> {
+    for output in engine.uploaded(&Now(timestamp()), job) {
+        match output {
+            Output::Persist(record) => storage.persist(&record).await?,
+            Output::Note(text) => tracing::warn!("{text}"),
+            Output::Send(_) | Output::Upload { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sends a frame. An aggregator that does not read can hold this up, but not past a stop.
@@ -162,6 +190,8 @@ pub fn timestamp() -> String {
 mod tests {
     use super::*;
     use crate::engine::Record;
+    use crate::fixtures::{Federation, JOB};
+    use crate::storage::Storage;
 
     #[tokio::test]
     async fn a_stop_ends_a_send_that_blocks_and_what_follows_is_still_durable() {
@@ -182,7 +212,9 @@ mod tests {
             tell.send(true).unwrap();
             tell
         });
-        let carried = carry_out(outputs, &storage, &to_server, &mut stop);
+        let mut federation = Federation::new(JOB);
+        let (engine, mut gate) = (&mut federation.engines[0], Gate::default());
+        let carried = carry_out(engine, outputs, &storage, &mut gate, &to_server, &mut stop);
         let ended = tokio::time::timeout(Duration::from_secs(5), carried).await.unwrap().unwrap();
         assert_eq!(ended, Some(Ended::Stopped));
         assert!(storage.open_job().await.unwrap().is_some());

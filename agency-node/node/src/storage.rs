@@ -1,4 +1,5 @@
-//! Durable state of a node: one SQLite file in WAL mode, every commit synced.
+//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the head of the
+//! budget book in a file beside it.
 //!
 //! Opaque to meaning: it keeps lines and bytes. A write that fails (disk full, read-only) is an
 //! error that stops the node before anything is sent.
@@ -13,6 +14,7 @@ use sqlx::sqlite::{
 };
 use tributary_ledger::Entry;
 
+use crate::anchor::{self, Anchor, AnchorError};
 use crate::engine::{Record, StoredJob};
 
 /// The database file inside a node's data directory.
@@ -22,6 +24,16 @@ pub const FILE: &str = "node.db";
 #[derive(Debug, Clone)]
 pub struct Storage {
     pool: SqlitePool,
+    anchor: Anchor,
+}
+
+/// Where records become durable.
+pub trait Durable {
+    /// Makes a record durable: when this returns `Ok` it survives a crash.
+    ///
+    /// # Errors
+    /// If it cannot; then nothing that depends on it may be sent.
+    fn persist(&self, record: &Record) -> impl Future<Output = Result<(), StorageError>> + Send;
 }
 
 /// A registered dataset.
@@ -33,6 +45,9 @@ pub struct DatasetRow {
     pub path: String,
     /// The public constant N_i.
     pub declared_records: u64,
+    /// Hash of the file's bytes at registration, hex; `None` if version 0.1 registered it. Never
+    /// leaves the agency.
+    pub content: Option<String>,
 }
 
 /// The database refused or failed.
@@ -50,10 +65,14 @@ pub enum StorageError {
     /// A stored value is not what this software writes.
     #[error("state database: corrupt {0}; restore it from a backup")]
     Corrupt(String),
+    /// The budget book is not the newest, or its head cannot be written down.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
 }
 
 impl Storage {
     /// Opens the file in the data directory, makes it if absent, and brings its schema up to date.
+    /// Whether its book is the newest is [`Storage::check_anchor`]'s to say.
     ///
     /// # Errors
     /// If it cannot be opened or written, or its schema is newer than this software.
@@ -68,7 +87,7 @@ impl Storage {
             .busy_timeout(Duration::from_secs(20));
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, anchor: Anchor::in_dir(data_dir) })
     }
 
     /// Closes the file.
@@ -76,11 +95,163 @@ impl Storage {
         self.pool.close().await;
     }
 
-    /// Makes a record durable: when this returns `Ok` it survives a crash.
+    /// Appends an entry of the budget book; an existing sequence number is an error.
     ///
     /// # Errors
-    /// From the database; then nothing has changed.
-    pub async fn persist(&self, record: &Record) -> Result<(), StorageError> {
+    /// From the database.
+    pub async fn append_book(&self, entry: &Entry) -> Result<(), StorageError> {
+        let mut both = self.pool.begin().await?;
+        insert_entry(&mut both, entry).await?;
+        both.commit().await?;
+        self.advance(Some(entry))
+    }
+
+    /// Whether the budget book is the newest, as far as its head outside the database can tell.
+    ///
+    /// # Errors
+    /// [`StorageError::Anchor`] says what to do.
+    pub async fn check_anchor(&self) -> Result<(), StorageError> {
+        let head = self.anchor.read()?;
+        let since = sqlx::query("SELECT since FROM anchor").fetch_optional(&self.pool).await?;
+        let since = since.map(|row| row.try_get::<i64, _>(0)).transpose()?;
+        let since = since.map(u64::try_from).transpose();
+        let since = since.map_err(|_| StorageError::Corrupt("anchor".into()))?;
+        Ok(self.anchor.check(head, &self.book().await?, since)?)
+    }
+
+    /// The book's head outside the database.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+
+    /// After the database, before anything that depends on the entry.
+    fn advance(&self, entry: Option<&Entry>) -> Result<(), StorageError> {
+        match entry {
+            Some(entry) => Ok(self.anchor.advance(&anchor::head_after(entry))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends entries, all or none, and sets the book's head outside the database to the last one:
+    /// for an operator who mends a book.
+    ///
+    /// # Errors
+    /// From the database or the file system.
+    pub async fn append_all(&self, entries: &[Entry]) -> Result<(), StorageError> {
+        let mut all = self.pool.begin().await?;
+        for entry in entries {
+            insert_entry(&mut all, entry).await?;
+        }
+        all.commit().await?;
+        match entries.last() {
+            Some(last) => Ok(self.anchor.set(&anchor::head_after(last))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Registers a dataset with its account: both, or neither. Without an entry if the book has one
+    /// already.
+    ///
+    /// # Errors
+    /// From the database, also if the name is taken.
+    pub async fn add_dataset(
+        &self,
+        row: &DatasetRow,
+        entry: Option<&Entry>,
+    ) -> Result<(), StorageError> {
+        let declared = i64::try_from(row.declared_records)
+            .map_err(|_| StorageError::Corrupt("declared records".into()))?;
+        let mut both = self.pool.begin().await?;
+        let insert =
+            "INSERT INTO dataset (name, path, declared_records, content) VALUES (?, ?, ?, ?)";
+        sqlx::query(insert)
+            .bind(&row.name)
+            .bind(&row.path)
+            .bind(declared)
+            .bind(&row.content)
+            .execute(&mut *both)
+            .await?;
+        if let Some(entry) = entry {
+            insert_entry(&mut both, entry).await?;
+        }
+        both.commit().await?;
+        self.advance(entry)
+    }
+
+    /// The budget book's lines in order.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn book_lines(&self) -> Result<Vec<String>, StorageError> {
+        let rows =
+            sqlx::query("SELECT line FROM book ORDER BY sequence").fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    /// The budget book's entries in order.
+    ///
+    /// # Errors
+    /// From the database, or if a line is not an entry.
+    pub async fn book(&self) -> Result<Vec<Entry>, StorageError> {
+        let lines = self.book_lines().await?;
+        let parse = |(i, line): (usize, &String)| {
+            serde_json::from_str(line)
+                .map_err(|e| StorageError::Corrupt(format!("budget book entry {i}: {e}")))
+        };
+        lines.iter().enumerate().map(parse).collect()
+    }
+
+    /// Registered datasets by name.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn datasets(&self) -> Result<Vec<DatasetRow>, StorageError> {
+        let select = "SELECT name, path, declared_records, content FROM dataset ORDER BY name";
+        let rows = sqlx::query(select).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DatasetRow {
+                    name: row.try_get(0)?,
+                    path: row.try_get(1)?,
+                    declared_records: u64::try_from(row.try_get::<i64, _>(2)?)
+                        .map_err(|_| StorageError::Corrupt("declared records".into()))?,
+                    content: row.try_get(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The job in progress, if any.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn open_job(&self) -> Result<Option<StoredJob>, StorageError> {
+        let row = sqlx::query(
+            "SELECT manifest, epoch, state, certificate, answered_epoch, answered_restart \
+             FROM job WHERE outcome IS NULL LIMIT 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let state: Option<Vec<u8>> = row.try_get(2)?;
+        let certificate: Option<Vec<u8>> = row.try_get(3)?;
+        let (epoch, restart): (Option<i64>, Option<i64>) = (row.try_get(4)?, row.try_get(5)?);
+        let answered = match (epoch.map(u32::try_from), restart.map(u8::try_from)) {
+            (Some(Ok(epoch)), Some(Ok(restart))) => Some((epoch, restart)),
+            (None, None) => None,
+            _ => return Err(StorageError::Corrupt("answered epoch".into())),
+        };
+        Ok(Some(StoredJob {
+            manifest: row.try_get(0)?,
+            epoch: row.try_get(1)?,
+            state: state.zip(certificate),
+            answered,
+        }))
+    }
+}
+
+impl Durable for Storage {
+    async fn persist(&self, record: &Record) -> Result<(), StorageError> {
         match record {
             Record::Book(entry) => self.append_book(entry).await?,
             Record::Accepted { entry, job, manifest } => {
@@ -95,6 +266,7 @@ impl Storage {
                     .execute(&mut *both)
                     .await?;
                 both.commit().await?;
+                self.advance(entry.as_ref())?;
             }
             Record::Epoch { job, secret } => {
                 sqlx::query("UPDATE job SET epoch = ? WHERE hash = ?")
@@ -133,107 +305,10 @@ impl Storage {
                     .execute(&mut *both)
                     .await?;
                 both.commit().await?;
+                self.advance(entry.as_ref())?;
             }
         }
         Ok(())
-    }
-
-    /// Appends an entry of the budget book; an existing sequence number is an error.
-    ///
-    /// # Errors
-    /// From the database.
-    pub async fn append_book(&self, entry: &Entry) -> Result<(), StorageError> {
-        insert_entry(&mut *self.pool.acquire().await?, entry).await
-    }
-
-    /// Registers a dataset with its account: both, or neither.
-    ///
-    /// # Errors
-    /// From the database, also if the name is taken.
-    pub async fn add_dataset(&self, row: &DatasetRow, entry: &Entry) -> Result<(), StorageError> {
-        let declared = i64::try_from(row.declared_records)
-            .map_err(|_| StorageError::Corrupt("declared records".into()))?;
-        let mut both = self.pool.begin().await?;
-        sqlx::query("INSERT INTO dataset (name, path, declared_records) VALUES (?, ?, ?)")
-            .bind(&row.name)
-            .bind(&row.path)
-            .bind(declared)
-            .execute(&mut *both)
-            .await?;
-        insert_entry(&mut both, entry).await?;
-        both.commit().await?;
-        Ok(())
-    }
-
-    /// The budget book's lines in order.
-    ///
-    /// # Errors
-    /// From the database.
-    pub async fn book_lines(&self) -> Result<Vec<String>, StorageError> {
-        let rows =
-            sqlx::query("SELECT line FROM book ORDER BY sequence").fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
-    }
-
-    /// The budget book's entries in order.
-    ///
-    /// # Errors
-    /// From the database, or if a line is not an entry.
-    pub async fn book(&self) -> Result<Vec<Entry>, StorageError> {
-        let lines = self.book_lines().await?;
-        let parse = |(i, line): (usize, &String)| {
-            serde_json::from_str(line)
-                .map_err(|e| StorageError::Corrupt(format!("budget book entry {i}: {e}")))
-        };
-        lines.iter().enumerate().map(parse).collect()
-    }
-
-    /// Registered datasets by name.
-    ///
-    /// # Errors
-    /// From the database.
-    pub async fn datasets(&self) -> Result<Vec<DatasetRow>, StorageError> {
-        let rows = sqlx::query("SELECT name, path, declared_records FROM dataset ORDER BY name")
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(DatasetRow {
-                    name: row.try_get(0)?,
-                    path: row.try_get(1)?,
-                    declared_records: u64::try_from(row.try_get::<i64, _>(2)?)
-                        .map_err(|_| StorageError::Corrupt("declared records".into()))?,
-                })
-            })
-            .collect()
-    }
-
-    /// The job in progress, if any.
-    ///
-    /// # Errors
-    /// From the database.
-    pub async fn open_job(&self) -> Result<Option<StoredJob>, StorageError> {
-        let row = sqlx::query(
-            "SELECT manifest, epoch, state, certificate, answered_epoch, answered_restart \
-             FROM job WHERE outcome IS NULL LIMIT 1",
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let state: Option<Vec<u8>> = row.try_get(2)?;
-        let certificate: Option<Vec<u8>> = row.try_get(3)?;
-        let (epoch, restart): (Option<i64>, Option<i64>) = (row.try_get(4)?, row.try_get(5)?);
-        let answered = match (epoch.map(u32::try_from), restart.map(u8::try_from)) {
-            (Some(Ok(epoch)), Some(Ok(restart))) => Some((epoch, restart)),
-            (None, None) => None,
-            _ => return Err(StorageError::Corrupt("answered epoch".into())),
-        };
-        Ok(Some(StoredJob {
-            manifest: row.try_get(0)?,
-            epoch: row.try_get(1)?,
-            state: state.zip(certificate),
-            answered,
-        }))
     }
 }
 
@@ -244,6 +319,10 @@ async fn insert_entry(to: &mut SqliteConnection, entry: &Entry) -> Result<(), St
     sqlx::query("INSERT INTO book (sequence, line) VALUES (?, ?)")
         .bind(sequence)
         .bind(line)
+        .execute(&mut *to)
+        .await?;
+    sqlx::query("INSERT OR IGNORE INTO anchor (id, since) VALUES (1, ?)")
+        .bind(sequence)
         .execute(to)
         .await?;
     Ok(())
@@ -262,6 +341,9 @@ fn restrict(path: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
+mod kill;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -272,7 +354,7 @@ mod tests {
             kind: "test".into(),
             body: serde_json::Value::Null,
             previous: String::new(),
-            hash: String::new(),
+            hash: format!("{sequence:064x}"),
             signature: String::new(),
         }
     }
@@ -285,9 +367,10 @@ mod tests {
     async fn jobs_and_datasets_survive_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).await.unwrap();
-        let row = DatasetRow { name: "d".into(), path: "/x.csv".into(), declared_records: 9 };
-        storage.add_dataset(&row, &entry(0)).await.unwrap();
-        assert!(storage.add_dataset(&row, &entry(1)).await.is_err(), "a name is given once");
+        let (name, path) = ("d".into(), "/x.csv".into());
+        let row = DatasetRow { name, path, declared_records: 9, content: Some("0".into()) };
+        storage.add_dataset(&row, Some(&entry(0))).await.unwrap();
+        assert!(storage.add_dataset(&row, Some(&entry(1))).await.is_err(), "a name is given once");
         storage.persist(&accepted(1, "j")).await.unwrap();
         let state = Record::State { job: "j".into(), state: vec![1], certificate: vec![2] };
         storage.persist(&state).await.unwrap();

@@ -129,10 +129,17 @@ impl VirtualNode {
                 match output {
                     Output::Persist(record) => self.disk.persist(record),
                     Output::Send(frame) => sent.push(frame),
-                    Output::Upload { job, upload } => sent.extend(upload.map(|message| {
-                        let frame = message.encode().into();
-                        FromNode::Secagg(Secagg { job, frame })
-                    })),
+                    Output::Upload { job, upload } => {
+                        sent.extend(upload.map(|message| {
+                            let frame = message.encode().into();
+                            FromNode::Secagg(Secagg { job, frame })
+                        }));
+                        for noted in engine.uploaded(&now, job) {
+                            if let Output::Persist(record) = noted {
+                                self.disk.persist(record);
+                            }
+                        }
+                    }
                     Output::Note(text) => {
                         tracing::debug!(agency = %self.recipe.agency, "{text}");
                     }

@@ -1,103 +1,43 @@
 //! The budget book: what this agency's records have cost so far, and whether more may be spent.
 //!
-//! One book over all jobs and restarts; per dataset one unit (a record), one delta and one Renyi
-//! order, fixed at registration, so that spending against the limit is a valid filter for jobs
-//! chosen one after the other (Feldman and Zrnic 2021). Reserve, charge, make durable, send: in
-//! this order; nothing is ever refunded but the part of a reservation that no attempt used.
+//! One book over all jobs and restarts. Per account one unit, one delta and one Renyi order, fixed
+//! at registration, so that spending against the limit is a valid filter for jobs chosen one after
+//! the other (Feldman and Zrnic 2021). Datasets with the same people share an account. Reserve,
+//! charge, make durable, send, note as sent: in this order; nothing is ever refunded but the part
+//! of a reservation that no attempt used. Every release pays, of whatever kind.
 //!
 //! Must not know files or databases: it makes entries of a hash-chained record and is rebuilt from
 //! them.
 
 mod account;
+mod advice;
 pub mod entry;
+mod error;
+mod grant;
 mod limits;
+mod unit;
 
 use std::collections::BTreeMap;
 
-use tributary_dp::{DpError, JobPrivacy, RdpCurve};
+use tributary_dp::RdpCurve;
 use tributary_ledger::{Chain, Entry, Head};
 use tributary_secagg::Identity;
 
-pub use account::{AttemptsLeft, DatasetBook, Reservation};
+pub use account::{Attempt, DatasetBook, Reservation};
+pub use advice::Advice;
 pub use entry::{BookEntry, ChargeEntry};
+pub use error::{BookError, Exhausted};
+pub use grant::{DeltaCost, Grant, JobCost, Line, PlanKind, PlannedReleases, ReleaseKind, Stated};
 pub use limits::{BudgetLimit, BudgetStatus, MIN_DELTA, conversion, order_for};
+pub use unit::ProtectedUnit;
 
 /// The book.
 #[derive(Debug)]
 pub struct Book {
     chain: Chain,
-    datasets: BTreeMap<String, DatasetBook>,
-}
-
-/// What a job may cost at most.
-#[derive(Debug, Clone, PartialEq)]
-pub struct JobCost {
-    /// Renyi curve of the whole job, every planned attempt included.
-    pub curve: RdpCurve,
-    /// How many attempts of each operation that is.
-    pub attempts: AttemptsLeft,
-}
-
-/// Why the book refuses.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum BookError {
-    /// Not registered.
-    #[error("dataset {0} has no budget; register it with `agency-node dataset add`")]
-    UnknownDataset(String),
-    /// Registered before with other terms.
-    #[error("dataset {0} has a budget already; its unit, delta and limit stay as registered")]
-    AlreadyRegistered(String),
-    /// The limit would be exceeded.
-    #[error(
-        "dataset {dataset}: this job would bring the total to epsilon {would_be:.3}, the limit is \
-         {limit:.3} (delta {delta:e}); {left:.3} is spent or reserved so far. It fits when the \
-         limit is at least {would_be:.3}"
-    )]
-    Exhausted {
-        /// The dataset.
-        dataset: String,
-        /// Epsilon after the job.
-        would_be: f64,
-        /// Epsilon spent and reserved now.
-        left: f64,
-        /// The limit.
-        limit: f64,
-        /// The dataset's delta.
-        delta: f64,
-    },
-    /// A charge beyond its reservation, or without one.
-    #[error("job {0}: no reservation covers another attempt")]
-    NotReserved(String),
-    /// A second charge for one attempt, or for one round of a job without noise.
-    #[error("job {job}: round {round}, attempt {attempt}: this node has already uploaded there")]
-    AlreadyCharged {
-        /// The job's hash, hex.
-        job: String,
-        /// Secure round.
-        round: u32,
-        /// The attempt that is refused.
-        attempt: u16,
-    },
-    /// A second reservation for one job.
-    #[error("job {0} has a reservation already")]
-    AlreadyReserved(String),
-    /// A job that is over.
-    #[error("job {0} has ended here before; it has to be submitted again as a new job")]
-    Ended(String),
-    /// A cost that cannot be.
-    #[error("a cost must be finite, positive with noise and zero without")]
-    BadCost,
-    /// The stored book does not hang together.
-    #[error(
-        "the budget book is damaged at entry {at}: {problem}; nothing will be released until it \
-         is restored from a backup"
-    )]
-    Damaged {
-        /// Position.
-        at: u64,
-        /// What is wrong.
-        problem: String,
-    },
+    accounts: BTreeMap<String, DatasetBook>,
+    /// Datasets that pay from another's account: name, and name of the account.
+    shared: BTreeMap<String, String>,
 }
 
 impl Book {
@@ -106,7 +46,8 @@ impl Book {
     /// # Errors
     /// [`BookError::Damaged`] at the first entry that does not hold.
     pub fn replay(entries: &[Entry]) -> Result<Self, BookError> {
-        let mut book = Self { chain: Chain::new(), datasets: BTreeMap::new() };
+        let mut book =
+            Self { chain: Chain::new(), accounts: BTreeMap::new(), shared: BTreeMap::new() };
         let mut head = Head::default();
         for entry in entries {
             let at = head.length;
@@ -119,6 +60,9 @@ impl Book {
                 return Err(damaged("content does not match its hash".into()));
             }
             let what = BookEntry::from_body(&entry.body).map_err(damaged)?;
+            if entry.kind != what.kind() {
+                return Err(damaged("kind and content differ".into()));
+            }
             book.apply(&what).map_err(|e| damaged(e.to_string()))?;
             head = Head { length: at + 1, hash };
         }
@@ -131,24 +75,42 @@ impl Book {
         self.chain.head()
     }
 
-    /// Accounts by dataset.
+    /// Accounts, by the dataset that each was opened for.
     pub fn datasets(&self) -> &BTreeMap<String, DatasetBook> {
-        &self.datasets
+        &self.accounts
+    }
+
+    /// Datasets that pay from the account of another, with the name of that account.
+    pub fn shared(&self) -> &BTreeMap<String, String> {
+        &self.shared
+    }
+
+    /// The name of the account that a dataset pays from.
+    pub fn account_of<'a>(&'a self, dataset: &'a str) -> Option<&'a str> {
+        match self.shared.get(dataset) {
+            Some(account) => Some(account),
+            None => self.accounts.contains_key(dataset).then_some(dataset),
+        }
+    }
+
+    /// The account that a dataset pays from.
+    pub fn account(&self, dataset: &str) -> Option<&DatasetBook> {
+        self.accounts.get(self.account_of(dataset)?)
     }
 
     /// Spent and left, in epsilon.
     pub fn status(&self, dataset: &str) -> Option<BudgetStatus> {
-        Some(self.datasets.get(dataset)?.status())
+        Some(self.account(dataset)?.status())
     }
 
     /// Whether a job has ended here: it is never taken up again.
     pub fn is_closed(&self, job: &str) -> bool {
-        self.datasets.values().any(|d| d.closed.contains(job))
+        self.accounts.values().any(|d| d.closed.contains(job))
     }
 
     /// Whether any attempt of a job's round is paid for.
     pub fn uploaded(&self, job: &str, round: u32) -> bool {
-        self.datasets.values().filter_map(|d| d.open.get(job)).any(|r| r.uploaded(round))
+        self.accounts.values().filter_map(|d| d.open.get(job)).any(|r| r.uploaded(round))
     }
 
     /// Opens an account. The entry must be durable before the dataset is used.
@@ -165,12 +127,29 @@ impl Book {
         self.write(BookEntry::Registered { dataset: dataset.to_owned(), limit }, at, identity)
     }
 
-    /// Reserves what a job may cost at most; `None` if it has an open reservation already, which
-    /// then stands.
+    /// Lets a dataset pay from the account of another: for copies, and wherever the same people may
+    /// be in both. The terms are that account's.
     ///
     /// # Errors
-    /// [`BookError::Exhausted`] says what is left and when it would fit; [`BookError::Ended`] for a
-    /// job that is over.
+    /// If the dataset has a budget already, or the other has none.
+    pub fn share(
+        &mut self,
+        dataset: &str,
+        with: &str,
+        at: &str,
+        identity: &Identity,
+    ) -> Result<Entry, BookError> {
+        let (dataset, with) = (dataset.to_owned(), with.to_owned());
+        self.write(BookEntry::Shared { dataset, with }, at, identity)
+    }
+
+    /// Reserves what a job may cost at most; `None` if it has an open reservation already, which
+    /// then stands. The only way to a charge with noise, for every kind of release.
+    ///
+    /// # Errors
+    /// [`BookError::Exhausted`] says what is left and when it would fit; [`BookError::WeakerUnit`]
+    /// for a job that protects less than the account promises; [`BookError::Ended`] for a job that
+    /// is over.
     pub fn reserve(
         &mut self,
         dataset: &str,
@@ -179,10 +158,18 @@ impl Book {
         at: &str,
         identity: &Identity,
     ) -> Result<Option<Entry>, BookError> {
-        let rdp = self.cost(dataset, &cost.curve)?;
-        let AttemptsLeft { statistics, training } = cost.attempts;
+        let account = self.account(dataset).ok_or_else(|| unknown(dataset))?;
+        let (limit, left) = (account.limit, account.limit.rdp - account.committed());
+        let grant = cost.grant(&limit).ok_or(BookError::BadCost)?;
+        let lines = grant.lines.clone();
         let (dataset, job) = (dataset.to_owned(), job.to_owned());
-        self.open(BookEntry::Reserved { dataset, job, rdp, statistics, training }, at, identity)
+        match self.open(BookEntry::Granted { dataset, job, grant }, at, identity) {
+            Err(BookError::Exhausted(mut exhausted)) => {
+                exhausted.advice = Some(Advice::find(cost, &lines, limit.order, left));
+                Err(BookError::Exhausted(exhausted))
+            }
+            other => other,
+        }
     }
 
     /// Notes that a job without differential privacy is accepted; `None` if that is noted already.
@@ -201,7 +188,8 @@ impl Book {
     }
 
     /// Charges one attempt; without noise there is no curve. The entry must be durable before the
-    /// first byte leaves.
+    /// first byte leaves. A static plan pays the price that it was granted, an adaptive one what
+    /// this curve says.
     ///
     /// # Errors
     /// If the job's reservation does not cover it, or the attempt (in mode `none`: the round) is
@@ -214,9 +202,34 @@ impl Book {
         at: &str,
         identity: &Identity,
     ) -> Result<Entry, BookError> {
-        let rdp = curve.map_or(Ok(0.0), |curve| self.cost(dataset, curve))?;
+        let account = self.account(dataset).ok_or_else(|| unknown(dataset))?;
+        let own = match curve {
+            Some(curve) => Some(curve.at(account.limit.order).ok_or(BookError::BadCost)?),
+            None => None,
+        };
+        let rdp = account.price(&charge.job, charge.kind, own)?;
         let dataset = dataset.to_owned();
         self.write(BookEntry::Charged { dataset, rdp, charge }, at, identity)
+    }
+
+    /// Notes that a paid attempt has left in full; `None` if that is noted already, or the job is
+    /// over.
+    ///
+    /// # Errors
+    /// If the entry cannot be written.
+    pub fn sent(
+        &mut self,
+        job: &str,
+        (round, attempt): (u32, u16),
+        at: &str,
+        identity: &Identity,
+    ) -> Result<Option<Entry>, BookError> {
+        let open = self.accounts.iter().find_map(|(name, d)| Some((name, d.open.get(job)?)));
+        let found = open.and_then(|(name, r)| Some((name, r.attempts.get(&(round, attempt))?)));
+        let Some((dataset, paid)) = found.filter(|(_, paid)| !paid.sent) else { return Ok(None) };
+        let (dataset, payload, job) = (dataset.clone(), paid.payload.clone(), job.to_owned());
+        let sent = BookEntry::Sent { dataset, job, round, attempt, payload };
+        self.write(sent, at, identity).map(Some)
     }
 
     /// Ends a job for good and gives the unused part of its reservation back; `None` if the job is
@@ -230,10 +243,23 @@ impl Book {
         at: &str,
         identity: &Identity,
     ) -> Result<Option<Entry>, BookError> {
-        let open = self.datasets.iter().find(|(_, d)| d.open.contains_key(job));
+        let open = self.accounts.iter().find(|(_, d)| d.open.contains_key(job));
         let Some((dataset, _)) = open else { return Ok(None) };
         let (dataset, job) = (dataset.clone(), job.to_owned());
         self.write(BookEntry::Closed { dataset, job }, at, identity).map(Some)
+    }
+
+    /// Gives up entries that are lost for good: every account counts as spent in full.
+    ///
+    /// # Errors
+    /// If the entry cannot be written.
+    pub fn write_off(
+        &mut self,
+        lost: &Head,
+        at: &str,
+        identity: &Identity,
+    ) -> Result<Entry, BookError> {
+        self.write(BookEntry::WrittenOff { lost: lost.clone() }, at, identity)
     }
 
     fn open(
@@ -246,14 +272,6 @@ impl Book {
             Err(BookError::AlreadyReserved(_)) => Ok(None),
             written => written.map(Some),
         }
-    }
-
-    fn cost(&self, dataset: &str, curve: &RdpCurve) -> Result<f64, BookError> {
-        let account = self
-            .datasets
-            .get(dataset)
-            .ok_or_else(|| BookError::UnknownDataset(dataset.to_owned()))?;
-        curve.at(account.limit.order).ok_or(BookError::BadCost)
     }
 
     /// Applies, then chains: a refused entry leaves no trace.
@@ -279,44 +297,54 @@ impl Book {
         };
         match what {
             BookEntry::Registered { dataset, limit } => {
-                if self.datasets.contains_key(dataset) {
-                    return Err(BookError::AlreadyRegistered(dataset.clone()));
-                }
-                self.datasets.insert(dataset.clone(), DatasetBook::new(*limit));
+                self.check_free(dataset)?;
+                self.accounts.insert(dataset.clone(), DatasetBook::new(*limit));
+            }
+            BookEntry::Shared { dataset, with } => {
+                self.check_free(dataset)?;
+                let account = self.account_of(with).ok_or_else(|| unknown(with))?.to_owned();
+                self.shared.insert(dataset.clone(), account);
+            }
+            BookEntry::Granted { dataset, job, grant } => {
+                self.account_mut(dataset)?.grant(dataset, job, grant)?;
             }
             BookEntry::Reserved { dataset, job, rdp, statistics, training } => {
-                let attempts = AttemptsLeft { statistics: *statistics, training: *training };
-                self.account(dataset)?.reserve(dataset, job, cost(*rdp)?, attempts)?;
+                let lines =
+                    [(ReleaseKind::Statistics, *statistics), (ReleaseKind::Training, *training)];
+                self.account_mut(dataset)?.reserve_v1(dataset, job, cost(*rdp)?, lines)?;
             }
             BookEntry::Unprotected { dataset, job } => {
-                self.account(dataset)?.open_unprotected(job)?;
+                self.account_mut(dataset)?.open_unprotected(job)?;
             }
             BookEntry::Charged { dataset, rdp, charge } => {
-                self.account(dataset)?.charge(charge, cost(*rdp)?)?;
+                self.account_mut(dataset)?.charge(charge, cost(*rdp)?)?;
             }
-            BookEntry::Closed { dataset, job } => self.account(dataset)?.close(job)?,
+            BookEntry::Sent { dataset, job, round, attempt, payload } => {
+                self.account_mut(dataset)?.sent(job, (*round, *attempt), payload)?;
+            }
+            BookEntry::Closed { dataset, job } => self.account_mut(dataset)?.close(job)?,
+            BookEntry::WrittenOff { .. } => {
+                self.accounts.values_mut().for_each(DatasetBook::write_off);
+            }
         }
         Ok(())
     }
 
-    fn account(&mut self, dataset: &str) -> Result<&mut DatasetBook, BookError> {
-        let unknown = || BookError::UnknownDataset(dataset.to_owned());
-        self.datasets.get_mut(dataset).ok_or_else(unknown)
+    fn check_free(&self, dataset: &str) -> Result<(), BookError> {
+        match self.account_of(dataset) {
+            Some(_) => Err(BookError::AlreadyRegistered(dataset.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn account_mut(&mut self, dataset: &str) -> Result<&mut DatasetBook, BookError> {
+        let name = self.account_of(dataset).ok_or_else(|| unknown(dataset))?.to_owned();
+        self.accounts.get_mut(&name).ok_or_else(|| unknown(dataset))
     }
 }
 
-impl JobCost {
-    /// What a job in mode `record` may cost.
-    ///
-    /// # Errors
-    /// From the accountant.
-    pub fn of(privacy: &JobPrivacy) -> Result<Self, DpError> {
-        let attempts = AttemptsLeft {
-            statistics: privacy.statistics_releases,
-            training: privacy.training_releases,
-        };
-        Ok(Self { curve: privacy.rdp()?, attempts })
-    }
+fn unknown(dataset: &str) -> BookError {
+    BookError::UnknownDataset(dataset.to_owned())
 }
 
 #[cfg(test)]

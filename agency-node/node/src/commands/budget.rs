@@ -1,15 +1,16 @@
 //! `agency-node budget`: what each dataset's records have cost so far, and the evidence for it.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
-use super::Dir;
-use crate::book::Book;
+use super::{Dir, book};
 use crate::data_dir::DataDir;
 
 /// Look at what has been spent of each dataset's privacy budget.
 #[derive(Debug, Subcommand)]
 pub enum Budget {
-    /// Spent, reserved and left, per dataset.
+    /// Spent, reserved and left, per dataset, and the head of the book.
     Show {
         #[command(flatten)]
         dir: Dir,
@@ -17,66 +18,76 @@ pub enum Budget {
         #[arg(long)]
         json: bool,
     },
-    /// Print the hash-chained book as JSON lines, for an auditor.
+    /// Print the hash-chained book as JSON lines, for an auditor and for the safe.
     Export {
         #[command(flatten)]
         dir: Dir,
     },
-    /// Check the book's chain, signatures and sums.
+    /// Check the book's chain, signatures and sums, and that it is the newest.
     Verify {
         #[command(flatten)]
         dir: Dir,
+        /// Check also that this earlier export is the beginning of the book.
+        #[arg(long, value_name = "BOOK.jsonl")]
+        export: Option<PathBuf>,
+        /// Check also that the book contains this head, as `budget show` prints it.
+        #[arg(long, value_name = "LENGTH:HASH")]
+        head: Option<String>,
     },
+    /// Check an exported book with an agency's signing key alone, and show what it adds up to.
+    Audit {
+        /// The export.
+        #[arg(value_name = "BOOK.jsonl")]
+        file: PathBuf,
+        /// The agency's signing key, hex.
+        #[arg(long)]
+        key: String,
+    },
+    /// Mend a book that is behind its head file, after an older database was put back. The daemon
+    /// must not run meanwhile; a job in progress is ended here.
+    Recover {
+        #[command(flatten)]
+        dir: Dir,
+        #[command(flatten)]
+        how: Recover,
+    },
+}
+
+/// How to mend it.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Recover {
+    /// Put the missing entries back from the newest export.
+    #[arg(long, value_name = "BOOK.jsonl")]
+    export: Option<PathBuf>,
+    /// The missing entries are lost for good: let every budget count as spent.
+    #[arg(long)]
+    write_off: bool,
+    /// The head file is lost: the book is the newest if its head is this one, which was kept
+    /// elsewhere.
+    #[arg(long, value_name = "LENGTH:HASH")]
+    accept_head: Option<String>,
 }
 
 impl Budget {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Show { dir, json } => {
-                let storage = DataDir::open(&dir.data_dir)?.storage().await?;
-                show(&Book::replay(&storage.book().await?)?, json)
-            }
-            Self::Export { dir } => {
-                let storage = DataDir::open(&dir.data_dir)?.storage().await?;
-                storage.book_lines().await?.iter().for_each(|line| println!("{line}"));
-                Ok(())
-            }
-            Self::Verify { dir } => {
+            Self::Show { dir, json } => book::show(&DataDir::open(&dir.data_dir)?, json).await,
+            Self::Export { dir } => book::export(&DataDir::open(&dir.data_dir)?).await,
+            Self::Verify { dir, export, head } => {
                 let dir = DataDir::open(&dir.data_dir)?;
-                let storage = dir.storage().await?;
-                let text = storage.book_lines().await?.join("\n");
-                let key = dir.identity()?.verifying_key().0;
-                let head = tributary_ledger::verify_lines(text.as_bytes(), &key, |_| {})?;
-                Book::replay(&storage.book().await?)?;
-                println!("the budget book holds: {} entries, head {}", head.length, head.hash);
-                Ok(())
+                book::verify(&dir, export.as_deref(), head.as_deref()).await
+            }
+            Self::Audit { file, key } => book::audit(&file, &key),
+            Self::Recover { dir, how } => {
+                let dir = DataDir::open(&dir.data_dir)?;
+                let _lock = dir.lock("budget recover")?;
+                match how {
+                    Recover { export: Some(file), .. } => book::recover_from(&dir, &file).await,
+                    Recover { accept_head: Some(head), .. } => book::accept_head(&dir, &head).await,
+                    Recover { .. } => book::write_off(&dir).await,
+                }
             }
         }
     }
-}
-
-fn show(book: &Book, json: bool) -> anyhow::Result<()> {
-    if json {
-        let all: std::collections::BTreeMap<_, _> =
-            book.datasets().keys().filter_map(|name| Some((name, book.status(name)?))).collect();
-        println!("{}", serde_json::to_string_pretty(&all)?);
-        return Ok(());
-    }
-    for (name, account) in book.datasets() {
-        let Some(s) = book.status(name) else { continue };
-        println!(
-            "{name}: epsilon {:.3} spent, {:.3} with reservations, of {} (delta {:e}, unit: one \
-             record, add/remove; {:.0} % of the budget; {} open jobs)",
-            s.spent,
-            s.committed,
-            s.limit,
-            s.delta,
-            s.share * 100.0,
-            account.open.len()
-        );
-        if s.unprotected {
-            println!("{name}: no bound: exact sums have left (mode none)");
-        }
-    }
-    Ok(())
 }

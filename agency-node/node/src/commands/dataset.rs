@@ -9,10 +9,20 @@ use tributary_training::Dataset as Table;
 use tributary_wire::DatasetName;
 
 use super::Dir;
-use crate::book::{Book, BudgetLimit, MIN_DELTA};
+use crate::book::{Book, BudgetLimit, MIN_DELTA, ProtectedUnit};
 use crate::data_dir::DataDir;
 use crate::session::timestamp;
 use crate::storage::DatasetRow;
+use crate::twins;
+
+/// From which account a new dataset pays.
+#[derive(Debug, Clone)]
+enum Terms {
+    /// One of its own.
+    Own(BudgetLimit),
+    /// That of another dataset.
+    Of(String),
+}
 
 /// Register and list the datasets that jobs may ask for.
 #[derive(Debug, Subcommand)]
@@ -43,6 +53,18 @@ pub enum Dataset {
         /// Delta that this limit is stated for, at least 1e-9.
         #[arg(long, default_value_t = 1e-6)]
         delta: f64,
+        /// Whose presence the budget hides: one record, all records of a person, or all that this
+        /// agency holds. Jobs that protect less are refused.
+        #[arg(long, value_enum, default_value_t)]
+        unit: ProtectedUnit,
+        /// Pay from the budget of this registered dataset instead: for copies, parts and extracts
+        /// of it, and wherever the same people may be in both.
+        #[arg(
+            long,
+            value_name = "NAME",
+            conflicts_with_all = ["epsilon_limit", "delta", "unit"]
+        )]
+        shares_budget_with: Option<String>,
     },
     /// Check a registered file against a job file, cell by cell. Nothing is sent.
     ///
@@ -71,9 +93,21 @@ pub enum Dataset {
 impl Dataset {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Add { dir, name, path, declared_records, epsilon_limit, delta } => {
+            Self::Add {
+                dir,
+                name,
+                path,
+                declared_records,
+                epsilon_limit,
+                delta,
+                unit,
+                shares_budget_with,
+            } => {
                 let name = DatasetName::new(name)?;
-                let limit = terms(epsilon_limit, delta)?;
+                let terms = match shares_budget_with {
+                    Some(other) => Terms::Of(other),
+                    None => Terms::Own(terms(epsilon_limit, delta)?.for_unit(unit)),
+                };
                 let dir = DataDir::open(&dir.data_dir)?;
                 let _lock = dir.lock("dataset add")?;
                 let path = std::fs::canonicalize(&path)
@@ -84,7 +118,7 @@ impl Dataset {
                 if declared == 0 {
                     bail!("--declared-records must be at least 1");
                 }
-                add(&dir, name.as_str(), &path, declared, limit).await?;
+                add(&dir, name.as_str(), &path, declared, &terms).await?;
                 if declared_records.is_none() {
                     println!(
                         "{name}: the number {declared} is derived from the table and is told to \
@@ -116,18 +150,22 @@ async fn add(
     name: &str,
     path: &Path,
     declared_records: u64,
-    limit: BudgetLimit,
+    terms: &Terms,
 ) -> anyhow::Result<()> {
     let storage = dir.storage().await?;
     let mut book = Book::replay(&storage.book().await?)?;
+    let content = twins::content_hash(path);
+    let content = content.with_context(|| format!("reading {}", path.display()))?;
     let row = DatasetRow {
         name: name.to_owned(),
         path: path.to_str().context("the path is not UTF-8")?.to_owned(),
         declared_records,
+        content: Some(content.clone()),
     };
     let known = storage.datasets().await?;
     if let Some(old) = known.iter().find(|d| d.name == name) {
-        if *old != row || book.datasets().get(name).is_none_or(|d| d.limit != limit) {
+        let same = (&old.path, old.declared_records) == (&row.path, row.declared_records);
+        if !same || !holds(&book, name, terms) {
             bail!(
                 "a dataset {name} is registered already, with another file, count or budget; its \
                  terms are for good"
@@ -136,17 +174,76 @@ async fn add(
         println!("{name} was registered before, with the same terms");
         return Ok(());
     }
-    // The same records under two names would have two budgets. (A copy of the file is not seen.)
-    if let Some(other) = known.iter().find(|d| d.path == row.path) {
-        bail!("{} is registered already, as {}: one table has one budget", row.path, other.name);
+    // The same records under two names must not have two budgets.
+    for (other, how) in twins::twins(path, &content, &known) {
+        if !shares(&book, terms, &other.name) {
+            bail!(
+                "{} {how}, as {}: one table has one budget. A second name for it is possible with \
+                 --shares-budget-with {}",
+                row.path,
+                other.name,
+                other.name
+            );
+        }
     }
-    let entry = book.register(name, limit, &timestamp(), &dir.identity()?)?;
-    storage.add_dataset(&row, &entry).await?;
+    warn_of_overlaps(&book, path, terms, &known);
+    let (at, identity) = (timestamp(), dir.identity()?);
+    // A book that was brought forward from an export knows datasets that the database does not.
+    let entry = match terms {
+        _ if holds(&book, name, terms) => None,
+        Terms::Own(limit) => Some(book.register(name, *limit, &at, &identity)?),
+        Terms::Of(other) => Some(book.share(name, other, &at, &identity)?),
+    };
+    storage.add_dataset(&row, entry.as_ref()).await?;
+    let account = book.account_of(name).unwrap_or(name);
+    let status = book.status(name).context("the dataset has no budget")?;
+    let whose = match account == name {
+        true => "budget".to_owned(),
+        false => format!("pays from the budget of {account}:"),
+    };
     println!(
-        "{name}: {} records declared to others; budget epsilon {} at delta {:e} per record, over all jobs",
-        row.declared_records, limit.epsilon, limit.delta
+        "{name}: {} records declared to others; {whose} epsilon {} at delta {:e} per {}, over all jobs",
+        row.declared_records, status.limit, status.delta, status.unit
     );
     Ok(())
+}
+
+/// Whether the book has a dataset on these terms.
+fn holds(book: &Book, name: &str, terms: &Terms) -> bool {
+    match terms {
+        Terms::Own(limit) => book.datasets().get(name).is_some_and(|d| d.limit == *limit),
+        Terms::Of(other) => {
+            book.shared().contains_key(name) && book.account_of(name) == book.account_of(other)
+        }
+    }
+}
+
+/// Whether a dataset on these terms would pay from the account of another one.
+fn shares(book: &Book, terms: &Terms, other: &str) -> bool {
+    match terms {
+        Terms::Own(_) => false,
+        Terms::Of(with) => {
+            let account = book.account_of(with);
+            account.is_some() && account == book.account_of(other)
+        }
+    }
+}
+
+/// Tables with rows in common and budgets apart: perhaps the same people, perhaps chance.
+fn warn_of_overlaps(book: &Book, path: &Path, terms: &Terms, known: &[DatasetRow]) {
+    for other in known.iter().filter(|other| !shares(book, terms, &other.name)) {
+        let Ok(share) = twins::common_rows(path, Path::new(&other.path)) else { continue };
+        if share >= twins::NOTABLE {
+            eprintln!(
+                "warning: {:.0} % of the rows of the smaller table stand in {} too. If these are the \
+                 same people, they now have two budgets, and nothing bounds the sum: use \
+                 --shares-budget-with {}",
+                share * 100.0,
+                other.name,
+                other.name
+            );
+        }
+    }
 }
 
 /// Reads the table strictly, as the job describes it.
@@ -219,6 +316,7 @@ mod tests {
             name: "d".into(),
             path: table.to_str().unwrap().into(),
             declared_records: 10,
+            content: None,
         }];
         let verdict = |text: &str| {
             std::fs::write(&table, text).unwrap();
@@ -242,16 +340,42 @@ mod tests {
         let (root, dir) = crate::fixtures::enrolled();
         let table = root.path().join("t.csv");
         std::fs::write(&table, "x,y\n1,0\n").unwrap();
-        let limit = terms(2.0, 1e-6).unwrap();
-        add(&dir, "a", &table, 10, limit).await.unwrap();
-        add(&dir, "a", &table, 10, limit).await.unwrap();
-        let other = add(&dir, "b", &table, 10, limit).await.unwrap_err().to_string();
+        let limit = |epsilon| Terms::Own(terms(epsilon, 1e-6).unwrap());
+        add(&dir, "a", &table, 10, &limit(2.0)).await.unwrap();
+        add(&dir, "a", &table, 10, &limit(2.0)).await.unwrap();
+        let other = add(&dir, "b", &table, 10, &limit(2.0)).await.unwrap_err().to_string();
         assert!(other.contains("as a: one table has one budget"), "{other}");
-        for (count, limit) in [(11, limit), (10, terms(3.0, 1e-6).unwrap())] {
-            assert!(add(&dir, "a", &table, count, limit).await.is_err());
+        let person = terms(2.0, 1e-6).unwrap().for_unit(ProtectedUnit::Person);
+        for (count, terms) in [(11, limit(2.0)), (10, limit(3.0)), (10, Terms::Own(person))] {
+            assert!(add(&dir, "a", &table, count, &terms).await.is_err());
         }
         let storage = dir.storage().await.unwrap();
         assert_eq!(storage.datasets().await.unwrap().len(), 1);
         assert_eq!(storage.book().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_copy_gets_no_budget_of_its_own_but_may_share_one() {
+        let (root, dir) = crate::fixtures::enrolled();
+        let (table, copy) = (root.path().join("t.csv"), root.path().join("copy.csv"));
+        std::fs::write(&table, "x,y\n1,0\n").unwrap();
+        std::fs::copy(&table, &copy).unwrap();
+        let own = Terms::Own(terms(2.0, 1e-6).unwrap());
+        add(&dir, "a", &table, 10, &own).await.unwrap();
+        let refused = add(&dir, "b", &copy, 10, &own).await.unwrap_err().to_string();
+        assert!(refused.contains("is a copy of a file"), "{refused}");
+        assert!(refused.contains("--shares-budget-with a"), "{refused}");
+        let of = |name: &str| Terms::Of(name.into());
+        assert!(add(&dir, "b", &copy, 10, &of("none")).await.is_err());
+        for _ in 0..2 {
+            add(&dir, "b", &copy, 10, &of("a")).await.unwrap();
+        }
+        // A name that shares leads to the same account.
+        add(&dir, "c", &copy, 10, &of("b")).await.unwrap();
+        let storage = dir.storage().await.unwrap();
+        let book = Book::replay(&storage.book().await.unwrap()).unwrap();
+        assert_eq!((book.account_of("b"), book.account_of("c")), (Some("a"), Some("a")));
+        assert_eq!(book.datasets().len(), 1);
+        assert!(add(&dir, "b", &copy, 10, &own).await.is_err(), "terms are for good");
     }
 }

@@ -7,6 +7,7 @@ use crate::book::Book;
 use crate::data_dir::DataDir;
 use crate::engine::{Record, StoredJob};
 use crate::session::timestamp;
+use crate::storage::Durable as _;
 
 /// Look at the job in progress, or end it here.
 #[derive(Debug, Subcommand)]
@@ -52,13 +53,15 @@ async fn show(dir: &DataDir) -> anyhow::Result<()> {
     for (dataset, account) in book.datasets() {
         let Some(open) = account.open.get(&hex) else { continue };
         let uploads = open.attempts.len();
-        match open.left {
-            Some(left) => println!(
-                "  dataset {dataset}: {uploads} attempts charged; it may charge {} more of the \
-                 statistics round and {} of training",
-                left.statistics, left.training
-            ),
-            None => println!("  dataset {dataset}: {uploads} exact sums uploaded (mode none)"),
+        match open.left() {
+            Some(left) => {
+                let left: Vec<_> = left.iter().map(|(kind, n)| format!("{n} of {kind}")).collect();
+                println!(
+                    "  budget of {dataset}: {uploads} attempts charged; it may charge {} more",
+                    left.join(" and ")
+                );
+            }
+            None => println!("  budget of {dataset}: {uploads} exact sums uploaded (mode none)"),
         }
     }
     Ok(())
@@ -90,7 +93,7 @@ fn name(job: &StoredJob) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{AttemptsLeft, BudgetLimit, JobCost};
+    use crate::book::{BudgetLimit, ReleaseKind};
 
     #[tokio::test]
     async fn an_abandoned_job_is_closed_in_the_book_and_never_opened_again() {
@@ -104,8 +107,7 @@ mod tests {
         // A manifest from another version: abandoning must not need to understand it.
         let stored = StoredJob { manifest: "{}".into(), epoch: None, state: None, answered: None };
         let hex = hex::encode(stored.hash());
-        let curve = tributary_dp::subsampled_gaussian(1.0, 10.0).unwrap();
-        let cost = JobCost { curve, attempts: AttemptsLeft { statistics: 1, training: 1 } };
+        let cost = crate::fixtures::cost(&[(ReleaseKind::Training, 10.0, 2)]);
         let entry = book.reserve("d", &hex, &cost, at, &identity).unwrap();
         let accepted = Record::Accepted { entry, job: hex.clone(), manifest: stored.manifest };
         storage.persist(&accepted).await.unwrap();

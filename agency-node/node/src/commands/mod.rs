@@ -1,5 +1,6 @@
 //! The command line of the node, one file per group of commands.
 
+mod book;
 mod budget;
 mod dataset;
 mod enrol;

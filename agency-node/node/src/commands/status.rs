@@ -55,7 +55,14 @@ pub(super) async fn check(dir: &DataDir) -> anyhow::Result<()> {
     dir.identity()?;
     dir.credentials()?;
     let storage = dir.storage().await?;
-    Book::replay(&storage.book().await?)?;
+    let book = Book::replay(&storage.book().await?)?;
+    let share = |a: &str, b: &str| book.account_of(a) == book.account_of(b);
+    for (a, b, how) in crate::twins::conflicts(&storage.datasets().await?, share) {
+        eprintln!(
+            "warning: the file of {a} {how}, as {b}, and they have two budgets: nothing bounds what \
+             both together give away. Take one of them out of the policy"
+        );
+    }
     println!("{} is valid", dir.config_file().display());
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::epoch::Keys;
 use super::round::Running;
 use super::transfer::Transfer;
 use super::{Output, Setup, StoredJob, report};
-use crate::book::JobCost;
+use crate::book::{JobCost, ProtectedUnit};
 use crate::policy::Refusal;
 
 /// A job in progress.
@@ -82,7 +82,7 @@ impl ActiveJob {
         let costs = Costs {
             statistics: plan.statistics.as_ref().map(cost).transpose()?.flatten(),
             training: cost(&plan.training)?,
-            job: plan.privacy.as_ref().map(JobCost::of).transpose().map_err(unsupported)?,
+            job: job_cost(&manifest, &plan)?,
         };
         let state = plan.initial_state(&manifest);
         Ok(Self {
@@ -229,6 +229,18 @@ impl ActiveJob {
         out.push(report(self.hash(), round, attempt, code));
         self.abandon_round();
     }
+}
+
+/// What the whole job may cost; `None` without noise.
+fn job_cost(manifest: &Manifest, plan: &Plan) -> Result<Option<JobCost>, Refusal> {
+    let Some(privacy) = &plan.privacy else { return Ok(None) };
+    let spec = &manifest.spec;
+    let unit = ProtectedUnit::of(spec.privacy.mode).ok_or_else(|| {
+        let text = "noise that protects nobody in particular";
+        Refusal::new(RefusalCode::Unsupported, text)
+    })?;
+    let spare = spec.secure_aggregation.spare_attempts;
+    JobCost::of(privacy, unit, spare).map(Some).map_err(unsupported)
 }
 
 fn cost(operation: &OperationPlan) -> Result<Option<RdpCurve>, Refusal> {

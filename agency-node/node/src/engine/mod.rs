@@ -91,7 +91,10 @@ pub enum Output {
     Persist(Record),
     /// Send to the aggregator.
     Send(FromNode),
-    /// Send the messages of an upload one by one, as fast as the connection takes them.
+    /// Send the messages of an upload one by one, as fast as the connection takes them, then call
+    /// [`Engine::uploaded`]. Its charge comes before it; a driver had better check ([`Gate`]).
+    ///
+    /// [`Gate`]: crate::gate::Gate
     Upload {
         /// The job's hash.
         job: [u8; 32],
@@ -257,6 +260,17 @@ impl Engine {
                 job.state_chunk(&chunk, out);
             }),
             ToNode::JobEnd(end) => self.ended(now, &end, &mut out),
+        }
+        out
+    }
+
+    /// Says that every message of the newest [`Output::Upload`] of a job was handed to the
+    /// connection. What comes back must be made durable; if this is never called (a crash, a cut)
+    /// the attempt is paid for all the same.
+    pub fn uploaded(&mut self, now: &Now, job: [u8; 32]) -> Vec<Output> {
+        let mut out = Vec::new();
+        if let Some(active) = self.job.as_mut().filter(|j| j.hash() == job) {
+            active.uploaded(now, &self.setup, &mut self.book, &mut out);
         }
         out
     }

@@ -92,7 +92,14 @@ impl Engine {
         let job = ActiveJob::prepare(&self.setup, manifest, plan)?;
         let entry = self.reserve(now, &job, &dataset).map_err(|e| {
             out.push(Output::Note(e.to_string()));
-            Refusal::new(RefusalCode::BudgetSpent, "see the node's log".to_owned())
+            match e {
+                // Terms and a mode: nothing here depends on what was spent.
+                BookError::WeakerUnit { registered, job, .. } => {
+                    let text = format!("protects a {job}, the dataset needs a {registered}");
+                    Refusal::new(RefusalCode::PolicyMode, text)
+                }
+                _ => Refusal::new(RefusalCode::BudgetSpent, "see the node's log".to_owned()),
+            }
         })?;
         out.push(Output::Persist(Record::Accepted { entry, job: job.hex(), manifest: text }));
         Ok(job)

@@ -17,6 +17,8 @@ pub(super) struct Running {
     round: u32,
     attempt: u16,
     operation: OperationPlan,
+    /// Hash of the round's parameters, for the book.
+    params: Digest,
     /// The state after this round, until a result quorum has signed it.
     provisional: Option<ModelState>,
 }
@@ -102,7 +104,9 @@ impl ActiveJob {
         // The attempt counts as used, durably, before anybody sees its first message.
         let secret = Secret(keys.to_secret_bytes());
         out.push(Output::Persist(Record::Epoch { job: self.hex(), secret }));
-        self.running = Some(Running { machine, round, attempt, operation, provisional: None });
+        let params = view.params_hash;
+        self.running =
+            Some(Running { machine, round, attempt, operation, params, provisional: None });
         self.send(&commit, out);
         Ok(())
     }
@@ -238,7 +242,8 @@ impl ActiveJob {
             job,
             round: running.round,
             attempt: running.attempt,
-            operation: running.operation.operation,
+            kind: running.operation.operation.into(),
+            params: running.params.to_string(),
             ctx: running.machine.ctx().to_string(),
             payload: payload.to_string(),
         };
@@ -252,6 +257,22 @@ impl ActiveJob {
         })?;
         out.push(Output::Persist(Record::Book(entry)));
         Ok(running.machine.release_upload()?)
+    }
+
+    /// Notes that the running attempt's vector has left in full.
+    pub(super) fn uploaded(
+        &mut self,
+        now: &Now,
+        setup: &Setup,
+        book: &mut Book,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(running) = &self.running else { return };
+        match book.sent(&self.hex(), running.number(), &now.0, &setup.identity) {
+            Ok(entry) => out.extend(entry.map(|entry| Output::Persist(Record::Book(entry)))),
+            // It is paid for, and that is what counts.
+            Err(error) => out.push(Output::Note(error.to_string())),
+        }
     }
 
     /// Recomputes the state from the published sum and signs what it comes to.

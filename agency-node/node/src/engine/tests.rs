@@ -1,5 +1,8 @@
 //! What the engine refuses, keeps and never says, against an aggregator that does not play fair.
 
+mod crash;
+mod disk;
 mod keys;
 mod offers;
+mod paths;
 mod sums;

@@ -34,6 +34,12 @@ impl Upload {
         Self { next: first_chunk, ..self.clone() }
     }
 
+    /// Context of the attempt whose vector this is.
+    #[must_use]
+    pub fn context(&self) -> Digest {
+        self.context
+    }
+
     /// Chunks of the whole vector.
     #[must_use]
     pub fn chunks(&self) -> u32 {

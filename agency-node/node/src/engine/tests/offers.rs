@@ -3,7 +3,7 @@
 use tributary_wire::Text;
 use tributary_wire::session::{JobAnswer, JobEnd, JobOutcome, RefusalCode, ToNode};
 
-use crate::book::{Book, JobCost};
+use crate::book::{Book, BudgetLimit, JobCost, ProtectedUnit};
 use crate::engine::{Engine, Record, StoredJob};
 use crate::fixtures::{Federation, JOB, TABLE, job_without_noise, now};
 
@@ -92,7 +92,8 @@ fn a_reservation_that_is_open_already_is_not_made_twice() {
     let mut federation = Federation::new(JOB);
     let setup = federation.setup(0);
     let mut book = Book::replay(&federation.book(0)).unwrap();
-    let cost = JobCost::of(federation.plan.privacy.as_ref().unwrap()).unwrap();
+    let privacy = federation.plan.privacy.as_ref().unwrap();
+    let cost = JobCost::of(privacy, ProtectedUnit::Record, 0).unwrap();
     let job = federation.plan.job.to_string();
     book.reserve("d", &job, &cost, &now().0, &setup.identity).unwrap().unwrap();
     let before = book.status("d").unwrap();
@@ -100,6 +101,39 @@ fn a_reservation_that_is_open_already_is_not_made_twice() {
     assert_eq!(federation.answer(0), JobAnswer::Accepted);
     assert_eq!(federation.engines[0].book().status("d").unwrap(), before);
     assert!(matches!(federation.persisted[0][1], Record::Accepted { entry: None, .. }));
+}
+
+#[test]
+fn a_job_that_protects_less_than_the_dataset_needs_is_refused_with_the_reason() {
+    let mut federation = Federation::new(JOB);
+    let setup = federation.setup(0);
+    let mut book = Book::replay(&[]).unwrap();
+    let limit = BudgetLimit::new(20.0, 1e-6).unwrap().for_unit(ProtectedUnit::Person);
+    book.register("d", limit, &now().0, &setup.identity).unwrap();
+    federation.engines[0] = Engine::new(setup, book);
+    let JobAnswer::Refused { code, text } = federation.answer(0) else { panic!("accepted") };
+    assert_eq!(code, RefusalCode::PolicyMode);
+    assert_eq!(text.to_string(), "protects a record, the dataset needs a person");
+    let note = &federation.notes[0];
+    assert!(note.contains("its budget is kept per person"), "{note}");
+}
+
+#[test]
+fn a_spent_budget_says_in_the_log_what_would_fit_and_nothing_outside() {
+    let mut federation = Federation::new(JOB);
+    let setup = federation.setup(0);
+    let mut book = Book::replay(&[]).unwrap();
+    let limit = BudgetLimit::new(2.0, 1e-6).unwrap();
+    book.register("d", limit, &now().0, &setup.identity).unwrap();
+    federation.engines[0] = Engine::new(setup, book);
+    let JobAnswer::Refused { code, text } = federation.answer(0) else { panic!("accepted") };
+    assert_eq!(code, RefusalCode::BudgetSpent);
+    assert!(!text.to_string().contains(char::is_numeric), "{text}");
+    let note = &federation.notes[0];
+    for words in ["the limit is 2.000", "2.000 is left", "fit"] {
+        assert!(note.contains(words), "{note}");
+    }
+    assert_eq!(federation.engines[0].book().status("d").unwrap().committed, 0.0);
 }
 
 #[test]

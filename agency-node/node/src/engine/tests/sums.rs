@@ -3,7 +3,7 @@
 use tributary_secagg::NodeSet;
 use tributary_wire::session::ReportCode;
 
-use crate::book::BookEntry;
+use crate::book::{BookEntry, ReleaseKind};
 use crate::fixtures::{Federation, JOB, job_without_noise};
 
 fn uploads(federation: &Federation, i: usize) -> Vec<(u32, u16)> {
@@ -66,6 +66,6 @@ fn with_noise_every_attempt_is_charged_up_to_the_planned_number() {
     assert_eq!(federation.reports, [0, 1, 2, 3, 4].map(|i| (i, ReportCode::AttemptSpent)));
     federation.attempt(2, &facts, everybody);
     assert!((0..5).all(|i| uploads(&federation, i) == [(0, 0), (0, 1), (0, 2)]));
-    let left = federation.engines[0].book().datasets()["d"].open.values().next().unwrap().left;
-    assert_eq!(left.unwrap().statistics, 0);
+    let open = federation.engines[0].book().account("d").unwrap().open.values().next().unwrap();
+    assert_eq!(open.left().unwrap()[&ReleaseKind::Statistics], 0);
 }
