@@ -5,8 +5,9 @@ use tributary_training::Dataset;
 use super::black_box::{Worlds, epsilon_lower_bound};
 use super::mechanism::{Mechanism, Seed};
 use super::moments::Moments;
+use super::records::{Record, norm};
 use super::report::Check;
-use super::setting::{Record, Setting, Subject, choices, norm};
+use super::setting::{Setting, Subject, choices};
 use super::statistics::{chi_square_p, gaussian_epsilon, normal_limit};
 use super::{AUDIT_DELTA, CONFIDENCE, Effort, SIGNIFICANCE_PER_CHECK};
 use crate::error::SimulationError;
@@ -76,8 +77,7 @@ impl Bench<'_> {
         // Other records would only add the noise of their own sampling.
         let pair = neighbours(&setting, &canary, &[], &gradient)?;
         let mut unused = Moments::default();
-        let worlds =
-            self.releases(&mut setting, &pair, Stream::Sampled, "sampled", &mut unused)?;
+        let worlds = self.releases(&mut setting, &pair, Stream::Sampled, "sampled", &mut unused)?;
         let clipped = norm(&gradient) / setting.operation.clip_norm;
         self.epsilon(checks, "sampled", &setting, &worlds, clipped)
     }

@@ -5,12 +5,13 @@
 
 use rand_core::RngCore as _;
 
+use super::CONFIDENCE;
 use super::bench::{Bench, Stream};
 use super::one_run::{Score, epsilon_lower_bound, gaussian_epsilon_lower_bound};
+use super::records::Record;
 use super::report::Check;
-use super::setting::{Record, choices};
+use super::setting::choices;
 use super::statistics::normal_cdf;
-use super::CONFIDENCE;
 use crate::error::SimulationError;
 
 /// Shares of the canaries that may be guessed at; one is chosen before the release is made.

@@ -13,6 +13,7 @@ pub mod mechanism;
 mod moments;
 pub mod mutants;
 pub mod one_run;
+pub mod records;
 pub mod report;
 pub mod sampler;
 mod sampling;

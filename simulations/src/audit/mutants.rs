@@ -26,8 +26,10 @@ pub enum Mutant {
     NoClip,
     /// The sum is divided by the size of the batch that was drawn, not by a constant.
     MeanForSum,
-    /// The noise of the first round is added in every round.
+    /// The noise of one round is added in the next one too.
     NoiseReused,
+    /// The noise of the first round is added in every round.
+    NoiseFrozen,
     /// All nodes draw the same noise.
     NoiseShared,
     /// One draw of noise is added to every coordinate.
@@ -90,7 +92,8 @@ impl Broken {
         let Some(sampler) = call.noise else { return Ok(lanes) };
         let mut values = operation.from_lanes(&lanes);
         // Another key than the vector's, which began with the sampling.
-        let mut rng = SecretRng::danger_deterministic(Seed { world: noise.world + 77, ..noise }.key());
+        let mut rng =
+            SecretRng::danger_deterministic(Seed { world: noise.world + 77, ..noise }.key());
         if repeat {
             let once = sampler.sample(&mut rng);
             values.iter_mut().for_each(|v| *v += once);
@@ -140,6 +143,10 @@ impl Mechanism for Broken {
             Mutant::NoClip => self.with_trainer(call, trainer, Fault::NoClip),
             Mutant::MeanForSum => self.with_trainer(call, trainer, Fault::Mean),
             Mutant::NoiseReused => {
+                let even = Seed { round: seed.round & !1, ..seed };
+                self.with_noise_from(call, trainer, seed, even, false)
+            }
+            Mutant::NoiseFrozen => {
                 self.with_noise_from(call, trainer, seed, Seed { round: 0, ..seed }, false)
             }
             Mutant::NoiseShared => {
@@ -156,7 +163,9 @@ impl Mechanism for Broken {
                 let fault = Fault::Draw(size.round() as usize, key);
                 self.with_trainer(&everybody, trainer, fault)
             }
-            Mutant::RoundingDown => self.with_trainer(call, trainer, Fault::Round(scale, f64::floor)),
+            Mutant::RoundingDown => {
+                self.with_trainer(call, trainer, Fault::Round(scale, f64::floor))
+            }
             Mutant::RoundingToNearest => {
                 self.with_trainer(call, trainer, Fault::Round(scale, f64::round))
             }

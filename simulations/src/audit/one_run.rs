@@ -73,8 +73,7 @@ fn chance(score: Score, epsilon: f64, delta: f64) -> f64 {
 /// trade-off with `mu`. `right` and `wrong` are what the last canary of i right guesses adds to
 /// either side; they are carried down from the count that was seen.
 fn gaussian_refuted(score: Score, mu: f64, significance: f64) -> bool {
-    let (m, guesses, correct) =
-        (score.canaries as f64, score.guesses as f64, score.correct as f64);
+    let (m, guesses, correct) = (score.canaries as f64, score.guesses as f64, score.correct as f64);
     if score.correct > score.guesses || score.guesses > score.canaries || score.guesses == 0 {
         return false;
     }
@@ -167,9 +166,8 @@ mod tests {
         for delta in [0.0, 1e-5] {
             assert!(epsilon_lower_bound(score(1000, 1000, 510), delta, 0.05) < 1e-9);
             assert!(epsilon_lower_bound(score(1000, 100, 0), delta, 0.05) < 1e-9);
-            let bounds: Vec<f64> = (60..=100)
-                .map(|v| epsilon_lower_bound(score(1000, 100, v), delta, 0.05))
-                .collect();
+            let bounds: Vec<f64> =
+                (60..=100).map(|v| epsilon_lower_bound(score(1000, 100, v), delta, 0.05)).collect();
             assert!(bounds.windows(2).all(|w| w[0] <= w[1]));
         }
         assert!(gaussian_lower_bound(score(1000, 1000, 510), 0.05) < 1e-9);

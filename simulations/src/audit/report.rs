@@ -154,7 +154,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.claim;
-        writeln!(f, "Privacy audit of {} for the job {:?}, seed {}", self.mechanism, self.job, self.seed)?;
+        writeln!(
+            f,
+            "Privacy audit of {} for the job {:?}, seed {}",
+            self.mechanism, self.job, self.seed
+        )?;
         writeln!(
             f,
             "One release: {} coordinates, noise multiplier {:.3} made of {} shares, sampling rate {}; \
@@ -199,7 +203,13 @@ impl fmt::Display for Report {
                 self.audit_lower_bound
             )
         } else {
-            write!(f, "FAIL: {} of {} checks: {}", failed.len(), self.checks.len(), failed.join(", "))
+            write!(
+                f,
+                "FAIL: {} of {} checks: {}",
+                failed.len(),
+                self.checks.len(),
+                failed.join(", ")
+            )
         }
     }
 }
@@ -208,7 +218,9 @@ fn allowed(check: &Check) -> String {
     match (check.at_least, check.at_most) {
         (Some(low), Some(high)) => format!("{} to {}", number(low), number(high)),
         (Some(low), None) => format!("at least {}", number(low)),
-        (None, Some(high)) if check.verdict == Verdict::Estimate => format!("beside {}", number(high)),
+        (None, Some(high)) if check.verdict == Verdict::Estimate => {
+            format!("beside {}", number(high))
+        }
         (None, Some(high)) => format!("at most {}", number(high)),
         (None, None) => String::new(),
     }
@@ -260,8 +272,7 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        let shown: Vec<_> =
-            [0.0, 1.23456, 1234.56, 0.012345, 1e-9, 123_456.0].map(number).into();
+        let shown: Vec<_> = [0.0, 1.23456, 1234.56, 0.012345, 1e-9, 123_456.0].map(number).into();
         assert_eq!(shown, ["0", "1.235", "1235", "0.01235", "1.00e-9", "1.23e5"]);
     }
 }

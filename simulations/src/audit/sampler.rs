@@ -142,9 +142,8 @@ impl Bins {
         let first = middle - reach * width;
         let mut expected: Vec<f64> = (0..=2 * reach).map(|i| mass(first + i * width)).collect();
         let (left, right) = (first, middle + (reach + 1) * width);
-        let outside = |from: i64| {
-            draws * law.probabilities.iter().skip(from as usize).rev().sum::<f64>()
-        };
+        let outside =
+            |from: i64| draws * law.probabilities.iter().skip(from as usize).rev().sum::<f64>();
         expected[0] += outside(1 - left);
         if let Some(last) = expected.last_mut() {
             *last += outside(right);

@@ -8,8 +8,9 @@ use tributary_training::Dataset;
 
 use super::bench::{Bench, FAINT, Stream};
 use super::moments::Products;
+use super::records::{Record, norm};
 use super::report::Check;
-use super::setting::{Record, Setting, norm};
+use super::setting::Setting;
 use super::statistics::chi_square_upper_p;
 use crate::error::SimulationError;
 

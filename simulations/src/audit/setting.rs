@@ -5,13 +5,14 @@
 //! It reads no table: an audit needs no agency's records.
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::SeedableRng;
 use tributary_dp::{DiscreteGaussian, DpError, Release};
 use tributary_job::spec::{DataSpec, FeatureSpec, ModelSpec, PrivacyMode, Transform};
 use tributary_job::{JobSpec, ModelState, OperationPlan, Plan};
 use tributary_training::{Batch, Dataset, Rows, Trainer};
 
 use super::mechanism::{Call, Mechanism, Seed};
+use super::records::{Record, norm, table};
 use crate::error::SimulationError;
 use crate::plan_report::manifest_for;
 use crate::trainers::TrainerKind;
@@ -33,13 +34,6 @@ pub struct Subject {
     declared: Vec<u64>,
     trainer: TrainerKind,
     release: Release,
-}
-
-/// One record of the job's table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    cells: Vec<String>,
-    positive: bool,
 }
 
 /// A plan with everything that it takes to make releases.
@@ -230,6 +224,11 @@ impl Setting {
         table(&self.data, records)
     }
 
+    /// A record with every cell at a bound of its column, drawn at random.
+    pub fn extreme(&self, rng: &mut ChaCha20Rng) -> Record {
+        Record::extreme(&self.data, rng)
+    }
+
     /// A record's gradient before clipping, length d.
     ///
     /// # Errors
@@ -266,21 +265,10 @@ impl Setting {
         }
         match best {
             Some((size, record, gradient)) if size > 0.0 => Ok((record, gradient)),
-            _ => Err(SimulationError::Settings("no record moves this model: nothing to audit".into())),
+            _ => Err(SimulationError::Settings(
+                "no record moves this model: nothing to audit".into(),
+            )),
         }
-    }
-
-    /// A record with every cell at a bound of its column, drawn at random.
-    pub fn extreme(&self, rng: &mut ChaCha20Rng) -> Record {
-        let pick = |rng: &mut ChaCha20Rng, n: usize| (rng.next_u64() % n.max(1) as u64) as usize;
-        let cell = |feature: &FeatureSpec| match feature {
-            FeatureSpec::Numeric { min, max, .. } => [min, max][pick(rng, 2)].to_string(),
-            FeatureSpec::Category { values, .. } => {
-                values.get(pick(rng, values.len())).cloned().unwrap_or_default()
-            }
-        };
-        let cells = self.data.features.iter().map(cell).collect();
-        Record { cells, positive: rng.next_u32() & 1 == 1 }
     }
 
     fn over_all<T>(
@@ -301,49 +289,6 @@ impl Setting {
         let batch = Batch::new(rows, &labels).map_err(failed)?;
         compute(self.trainer.as_mut(), &self.state.parameters, &batch).map_err(failed)
     }
-}
-
-impl Record {
-    /// A record of a laboratory: input `set` is 1 or -1, all others are 0.
-    #[must_use]
-    pub fn of_laboratory(inputs: usize, set: usize, sign: f64, positive: bool) -> Self {
-        let cell = |i| if i == set { sign.signum().to_string() } else { "0".to_owned() };
-        Self { cells: (0..inputs).map(cell).collect(), positive }
-    }
-
-    /// The same record with the other label: its gradient points the other way.
-    #[must_use]
-    pub fn opposite(&self) -> Self {
-        Self { cells: self.cells.clone(), positive: !self.positive }
-    }
-}
-
-/// L2 norm.
-#[must_use]
-pub fn norm(vector: &[f64]) -> f64 {
-    vector.iter().map(|v| v * v).sum::<f64>().sqrt()
-}
-
-fn table(spec: &DataSpec, records: &[Record]) -> Result<Dataset, SimulationError> {
-    let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
-    let line = |cells: &mut dyn Iterator<Item = &str>, label: &str| {
-        let mut line: Vec<String> = cells.map(quoted).collect();
-        line.push(quoted(label));
-        line.join(",") + "\n"
-    };
-    let label = &spec.label;
-    let mut text = line(&mut spec.features.iter().map(FeatureSpec::column), &label.column);
-    for record in records {
-        let value = if record.positive { &label.positive } else { &label.negative };
-        text += &line(&mut record.cells.iter().map(String::as_str), value);
-    }
-    let (data, _) = Dataset::read_tolerant(text.as_bytes(), spec)
-        .map_err(|e| SimulationError::Data(e.to_string()))?;
-    if data.len() != records.len() {
-        let text = "the job's columns cannot hold the audit's records";
-        return Err(SimulationError::Data(text.into()));
-    }
-    Ok(data)
 }
 
 /// A generator for the audit's own choices, apart from every mechanism's.
