@@ -1,5 +1,7 @@
 //! The privacy audit passes the real pipeline and catches every broken one, through the whole audit.
 
+#![allow(clippy::unwrap_used, reason = "a failing unwrap in a test is a failing test")]
+
 use tributary_simulations::audit::{
     AUDIT_DELTA, Broken, Effort, MOST_CHECKS, Mutant, NodePipeline, Report, Subject, Verdict,
     built_in_job, run, run_releases, state,
