@@ -85,6 +85,12 @@ pub enum Command {
     /// as many virtual agencies, of which the expected share vanishes in the middle.
     #[command(after_help = SECAGG_EXAMPLES)]
     Secagg(SecaggArgs),
+    /// Audit the privacy of the node's pipeline from outside: noise, sensitivity, sampling, epsilon.
+    ///
+    /// Makes many releases of made-up records within a job's bounds, with the code that every round
+    /// uses, and holds them against the plan. Exit code 3 if a check fails.
+    #[command(after_help = crate::commands::audit::EXAMPLES)]
+    Audit(crate::commands::audit::AuditArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -202,6 +208,8 @@ mod tests {
         let line = ["simulate", "secagg", "--nodes", "10", "--dim", "1e6"];
         let Command::Secagg(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };
         assert_eq!((args.nodes, args.dim, args.bits), (10, 1_000_000, 32));
+        assert!(Cli::try_parse_from(["simulate", "audit", "--quick", "--thorough"]).is_err());
+        assert!(Cli::try_parse_from(["simulate", "audit", "--mutant", "half-sigma"]).is_ok());
         for wrong in ["1.5", "-1", "many", "1e10"] {
             assert!(whole(wrong).is_err(), "{wrong}");
         }

@@ -5,6 +5,7 @@
 //! too, and everything after that ([`finish`], [`replay`], [`report`]) works on evidence alone and
 //! cannot tell the two apart.
 
+pub mod audit;
 pub mod baselines;
 pub mod charges;
 pub mod data;

@@ -1,5 +1,6 @@
 //! One file per subcommand that does more than call the library.
 
+pub mod audit;
 mod run;
 mod secagg;
 
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<()> {
         }
         Command::Privacy { job, declared, json } => privacy(&job, declared, json),
         Command::Secagg(args) => secagg::run(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());
             Ok(())

@@ -7,6 +7,7 @@
 //! A round's secrets live in memory only. After a crash the running attempt is lost, never
 //! repeated: its number was marked as used durably before the first message of it left.
 
+pub mod audit;
 mod epoch;
 mod job;
 mod offer;

@@ -1,0 +1,99 @@
+//! Records made up within the bounds of a job's table.
+//!
+//! It knows no plan and no mechanism, and reads no file.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::RngCore as _;
+use tributary_job::spec::{DataSpec, FeatureSpec};
+use tributary_training::Dataset;
+
+use crate::error::SimulationError;
+
+/// One record of the job's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    cells: Vec<String>,
+    positive: bool,
+}
+
+impl Record {
+    /// A record with every cell at a bound of its column, drawn at random.
+    pub fn extreme(spec: &DataSpec, rng: &mut ChaCha20Rng) -> Self {
+        let pick = |rng: &mut ChaCha20Rng, n: usize| (rng.next_u64() % n.max(1) as u64) as usize;
+        let cell = |feature: &FeatureSpec| match feature {
+            FeatureSpec::Numeric { min, max, .. } => [min, max][pick(rng, 2)].to_string(),
+            FeatureSpec::Category { values, .. } => {
+                values.get(pick(rng, values.len())).cloned().unwrap_or_default()
+            }
+        };
+        let cells = spec.features.iter().map(cell).collect();
+        Self { cells, positive: rng.next_u32() & 1 == 1 }
+    }
+
+    /// A record of a laboratory: input `set` is 1 or -1, all others are 0.
+    #[must_use]
+    pub fn of_laboratory(inputs: usize, set: usize, sign: f64, positive: bool) -> Self {
+        let cell = |i| if i == set { sign.signum().to_string() } else { "0".to_owned() };
+        Self { cells: (0..inputs).map(cell).collect(), positive }
+    }
+
+    /// The same record with the other label: its gradient points the other way.
+    #[must_use]
+    pub fn opposite(&self) -> Self {
+        Self { cells: self.cells.clone(), positive: !self.positive }
+    }
+}
+
+/// L2 norm.
+#[must_use]
+pub fn norm(vector: &[f64]) -> f64 {
+    vector.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Records as a node would read them from its table.
+///
+/// # Errors
+/// If they do not fit the job's columns.
+pub fn table(spec: &DataSpec, records: &[Record]) -> Result<Dataset, SimulationError> {
+    let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
+    let line = |cells: &mut dyn Iterator<Item = &str>, label: &str| {
+        let mut line: Vec<String> = cells.map(quoted).collect();
+        line.push(quoted(label));
+        line.join(",") + "\n"
+    };
+    let label = &spec.label;
+    let mut text = line(&mut spec.features.iter().map(FeatureSpec::column), &label.column);
+    for record in records {
+        let value = if record.positive { &label.positive } else { &label.negative };
+        text += &line(&mut record.cells.iter().map(String::as_str), value);
+    }
+    let (data, _) = Dataset::read_tolerant(text.as_bytes(), spec)
+        .map_err(|e| SimulationError::Data(e.to_string()))?;
+    if data.len() != records.len() {
+        let text = "the job's columns cannot hold the audit's records";
+        return Err(SimulationError::Data(text.into()));
+    }
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setting::choices;
+    use super::*;
+
+    #[test]
+    fn made_up_records_fit_the_job_whatever_its_cells_hold() {
+        let (mut job, _) = super::super::built_in_job().unwrap();
+        if let Some(FeatureSpec::Category { column, values }) = job.data.features.last_mut() {
+            *column = "odd, \"column\"".into();
+            *values = vec!["a,b".into(), "say \"c\"".into()];
+        }
+        let mut rng = choices(1, 1);
+        let records: Vec<_> = (0..50).map(|_| Record::extreme(&job.data, &mut rng)).collect();
+        let data = table(&job.data, &records).unwrap();
+        assert_eq!(data.len(), 50);
+        let both = [records[0].clone(), records[0].opposite()];
+        let labels = table(&job.data, &both).unwrap().labels(&[0, 1]);
+        assert_eq!(labels[0] + labels[1], 1.0);
+    }
+}
