@@ -30,8 +30,8 @@ pub(super) fn warning(mode: Mode) -> Option<&'static str> {
              with the noise, and no node offers it.",
         ),
         Mode::Silo => Some(
-            "A single record is protected no less than the whole agency, but the agency's data as a \
-             whole is one unit.",
+            "The unit is an agency's whole contribution. What one record changes replaces one \
+             contribution by another: twice the unit, so that its epsilon is that of a group of two.",
         ),
         _ => None,
     }

@@ -7,9 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{
-    DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Unit,
-};
+use tributary_dp::{DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Unit};
 use tributary_ledger::canonical_json;
 use tributary_secagg::{
     Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,

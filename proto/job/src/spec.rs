@@ -113,14 +113,8 @@ pub enum PrivacyMode {
 
 impl PrivacyMode {
     /// Every mode, the default first.
-    pub const ALL: [Self; 6] = [
-        Self::Record,
-        Self::Person,
-        Self::RecordLocal,
-        Self::Silo,
-        Self::Central,
-        Self::None,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Record, Self::Person, Self::RecordLocal, Self::Silo, Self::Central, Self::None];
 
     /// As it stands in a job file.
     pub fn name(self) -> &'static str {

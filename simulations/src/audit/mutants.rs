@@ -205,6 +205,10 @@ impl Trainer for Faulty<'_> {
         self.inner.dimension()
     }
 
+    fn outputs(&self) -> usize {
+        self.inner.outputs()
+    }
+
     fn clipped_gradient_sum(
         &mut self,
         parameters: &[f32],

@@ -4,7 +4,7 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
-use tributary_job::spec::{DataSpec, FeatureSpec};
+use tributary_job::spec::{DataSpec, FeatureSpec, LabelValues};
 use tributary_training::Dataset;
 
 use crate::error::SimulationError;
@@ -20,13 +20,20 @@ impl Record {
     /// A record with every cell at a bound of its column, drawn at random.
     pub fn extreme(spec: &DataSpec, rng: &mut ChaCha20Rng) -> Self {
         let pick = |rng: &mut ChaCha20Rng, n: usize| (rng.next_u64() % n.max(1) as u64) as usize;
-        let cell = |feature: &FeatureSpec| match feature {
-            FeatureSpec::Numeric { min, max, .. } => [min, max][pick(rng, 2)].to_string(),
-            FeatureSpec::Category { values, .. } => {
-                values.get(pick(rng, values.len())).cloned().unwrap_or_default()
+        let mut cells = Vec::new();
+        for feature in &spec.features {
+            match feature {
+                FeatureSpec::Numeric { min, max, .. } => {
+                    cells.push([min, max][pick(rng, 2)].to_string());
+                }
+                FeatureSpec::Block { count, min, max, .. } => {
+                    cells.extend((0..*count).map(|_| [min, max][pick(rng, 2)].to_string()));
+                }
+                FeatureSpec::Category { values, .. } => {
+                    cells.push(values.get(pick(rng, values.len())).cloned().unwrap_or_default());
+                }
             }
-        };
-        let cells = spec.features.iter().map(cell).collect();
+        }
         Self { cells, positive: rng.next_u32() & 1 == 1 }
     }
 
@@ -62,9 +69,18 @@ pub fn table(spec: &DataSpec, records: &[Record]) -> Result<Dataset, SimulationE
         line.join(",") + "\n"
     };
     let label = &spec.label;
-    let mut text = line(&mut spec.features.iter().map(FeatureSpec::column), &label.column);
+    let columns: Vec<_> = spec.features.iter().flat_map(FeatureSpec::columns).collect();
+    let mut text = line(&mut columns.iter().map(AsRef::as_ref), &label.column);
+    // Of several classes the first two: their records pull against each other.
+    let values = match &label.values {
+        LabelValues::Binary { positive, negative } => [positive, negative],
+        LabelValues::Classes(classes) => match classes.as_slice() {
+            [first, second, ..] => [first, second],
+            _ => return Err(SimulationError::Data("the job has fewer than two classes".into())),
+        },
+    };
     for record in records {
-        let value = if record.positive { &label.positive } else { &label.negative };
+        let value = if record.positive { values[0] } else { values[1] };
         text += &line(&mut record.cells.iter().map(String::as_str), value);
     }
     let (data, _) = Dataset::read_tolerant(text.as_bytes(), spec)
@@ -80,6 +96,7 @@ pub fn table(spec: &DataSpec, records: &[Record]) -> Result<Dataset, SimulationE
 mod tests {
     use super::super::setting::choices;
     use super::*;
+    use tributary_job::spec::LabelSpec;
 
     #[test]
     fn made_up_records_fit_the_job_whatever_its_cells_hold() {
@@ -95,5 +112,16 @@ mod tests {
         let both = [records[0].clone(), records[0].opposite()];
         let labels = table(&job.data, &both).unwrap().labels(&[0, 1]);
         assert_eq!(labels[0] + labels[1], 1.0);
+    }
+
+    #[test]
+    fn blocks_and_classes_are_made_up_too() {
+        let (mut job, _) = super::super::built_in_job().unwrap();
+        let (prefix, count, min, max) = ("p".to_owned(), 7, 0.0, 255.0);
+        job.data.features.push(FeatureSpec::Block { prefix, count, min, max });
+        job.data.label = LabelSpec::classes("digit", ["zero", "one", "two"]);
+        let mut rng = choices(1, 2);
+        let records: Vec<_> = (0..20).map(|_| Record::extreme(&job.data, &mut rng)).collect();
+        assert_eq!(table(&job.data, &records).unwrap().len(), 20);
     }
 }

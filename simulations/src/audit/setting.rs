@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tributary_dp::{DiscreteGaussian, DpError, Release};
-use tributary_job::spec::{DataSpec, FeatureSpec, ModelSpec, PrivacyMode, Transform};
+use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, ModelSpec, PrivacyMode, Transform};
 use tributary_job::{JobSpec, ModelState, OperationPlan, Plan};
 use tributary_training::{Batch, Dataset, Rows, Trainer};
 
@@ -114,13 +114,12 @@ impl Subject {
         noise_multiplier: f64,
     ) -> Result<Setting, SimulationError> {
         let mut job = self.job.clone();
-        let numeric = |i| FeatureSpec::Numeric {
-            column: format!("audit-{i}"),
-            min: -1.0,
-            max: 1.0,
-            transform: Transform::Identity,
-        };
-        job.data.features = (0..inputs).map(numeric).collect();
+        let numeric =
+            |i| FeatureSpec::numeric(format!("audit-{i}"), -1.0, 1.0, Transform::Identity);
+        job.data = DataSpec::new(
+            LabelSpec::binary(job.data.label.column.as_str(), "1", "0"),
+            (0..inputs).map(numeric).collect(),
+        );
         job.model = ModelSpec::Mlp { hidden: Vec::new() };
         job.privacy.clip_norm = job.privacy.clip_norm.min(LABORATORY_CLIP);
         let declared: Vec<u64> = self.declared.iter().map(|n| (*n).max(records as u64)).collect();
@@ -137,6 +136,8 @@ impl Setting {
         noise_multiplier: f64,
     ) -> Result<Self, SimulationError> {
         let settings = |e: &dyn std::fmt::Display| SimulationError::Settings(e.to_string());
+        // The audit reads the gradient's coordinates alone.
+        job.privacy.adaptive_clip = None;
         job.privacy.epsilon = None;
         job.privacy.noise_multiplier = Some(noise_multiplier);
         job.privacy.sampling_rate = rate;
@@ -146,7 +147,7 @@ impl Setting {
         state.normalisation.inverse_sd.fill(EXTREME);
         let release = plan.training.release.clone();
         let release = release.ok_or_else(|| settings(&"the training release has no noise"))?;
-        let model = trainer.make(&job.model, job.data.input_width());
+        let model = trainer.make(&job.model, job.data.input_width(), job.data.output_width());
         Ok(Self {
             honest: usize::from(release.honest_survivors),
             noise: Some(release.sampler().map_err(|e| settings(&e))?),

@@ -104,7 +104,7 @@ impl DatasetBook {
         }
         if !g.unit.covers(self.limit.unit) {
             let (dataset, registered) = (dataset.to_owned(), self.limit.unit);
-            return Err(BookError::WeakerUnit { dataset, registered, job: g.unit });
+            return Err(BookError::OtherUnit { dataset, registered, job: g.unit });
         }
         if (self.committed() + g.rdp) * (1.0 + SLACK) > self.limit.rdp {
             return Err(self.exhausted(dataset, g.rdp));

@@ -30,12 +30,12 @@ pub enum BookError {
         /// Jobs that are over.
         jobs: usize,
     },
-    /// A job protects less than the account promises.
+    /// A job protects another unit than the account promises.
     #[error(
-        "dataset {dataset}: its budget is kept per {registered}, and this job protects per {job} \
-         only; it needs a mode that protects a {registered} or more"
+        "dataset {dataset}: its budget is kept per {registered}, and this job protects per {job}: \
+         neither says what it costs the other; it needs a mode that protects a {registered}"
     )]
-    WeakerUnit {
+    OtherUnit {
         /// The dataset.
         dataset: String,
         /// The account's unit.

@@ -147,7 +147,7 @@ impl Book {
     /// then stands. The only way to a charge with noise, for every kind of release.
     ///
     /// # Errors
-    /// [`BookError::Exhausted`] says what is left and when it would fit; [`BookError::WeakerUnit`]
+    /// [`BookError::Exhausted`] says what is left and when it would fit; [`BookError::OtherUnit`]
     /// for a job that protects less than the account promises; [`BookError::Ended`] for a job that
     /// is over.
     pub fn reserve(

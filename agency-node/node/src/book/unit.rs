@@ -1,11 +1,10 @@
-//! Whose presence an account hides, and which units protect at least as much.
-//!
-//! A relation of its own and not the statement's enum: here only the order matters.
+//! Whose presence an account hides, and which jobs may be charged to it.
 
 use serde::{Deserialize, Serialize};
-use tributary_job::spec::PrivacyMode;
+use tributary_dp::Unit;
+use tributary_job::JobSpec;
 
-/// What is added or removed between neighbouring datasets, weakest first.
+/// What is added or removed between neighbouring datasets.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -21,28 +20,24 @@ pub enum ProtectedUnit {
 }
 
 impl ProtectedUnit {
-    /// The unit that a job's mode protects; `None` if it protects nothing.
-    pub fn of(mode: PrivacyMode) -> Option<Self> {
-        // Exhaustive on purpose: a new mode has to say what it protects before it can be charged.
-        match mode {
-            PrivacyMode::Record => Some(Self::Record),
-            PrivacyMode::None => None,
-        }
+    /// The unit that a job protects; `None` if it protects nothing.
+    pub fn of(job: &JobSpec) -> Option<Self> {
+        job.privacy.mode.is_private().then(|| match job.unit() {
+            Unit::Record => Self::Record,
+            Unit::Person => Self::Person,
+            Unit::Silo => Self::Silo,
+        })
     }
 
-    /// Whether a guarantee for this unit implies the same one for `other`: a record is part of its
-    /// person's records, and those are part of the agency's, so that what hides the larger change
-    /// hides the smaller one at the same cost. Never the other way round.
-    pub fn covers(self, other: Self) -> bool {
-        self.rank() >= other.rank()
-    }
-
-    fn rank(self) -> u8 {
-        match self {
-            Self::Record => 0,
-            Self::Person => 1,
-            Self::Silo => 2,
-        }
+    /// Whether what a job with this unit costs may be charged to an account with the unit
+    /// `registered`: only if they are the same.
+    ///
+    /// A smaller unit says too little about a larger one. A larger one says less than it seems about
+    /// a smaller one, too: one record more changes a person's clipped sum from one vector of norm C
+    /// to another, up to 2 C apart, where a person more or less makes C; it is a replacement, and
+    /// costs what a group of two units costs.
+    pub fn covers(self, registered: Self) -> bool {
+        self == registered
     }
 }
 
@@ -59,19 +54,20 @@ impl std::fmt::Display for ProtectedUnit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tributary_job::spec::PrivacyMode;
 
     #[test]
-    fn a_larger_unit_covers_a_smaller_one_and_not_the_other_way_round() {
+    fn a_unit_covers_itself_alone() {
         use ProtectedUnit::{Person, Record, Silo};
         for (job, registered, covered) in [
             (Record, Record, true),
             (Record, Person, false),
             (Record, Silo, false),
-            (Person, Record, true),
+            (Person, Record, false),
             (Person, Person, true),
             (Person, Silo, false),
-            (Silo, Record, true),
-            (Silo, Person, true),
+            (Silo, Record, false),
+            (Silo, Person, false),
             (Silo, Silo, true),
         ] {
             assert_eq!(job.covers(registered), covered, "{job} for {registered}");
@@ -80,7 +76,20 @@ mod tests {
 
     #[test]
     fn a_mode_without_noise_protects_no_unit() {
-        assert_eq!(ProtectedUnit::of(PrivacyMode::None), None);
-        assert_eq!(ProtectedUnit::of(PrivacyMode::Record), Some(ProtectedUnit::Record));
+        let text = include_str!("../../../../deploy/demo/flights.toml");
+        let mut job = JobSpec::from_toml(text).unwrap();
+        assert_eq!(ProtectedUnit::of(&job), Some(ProtectedUnit::Record));
+        for (mode, unit) in [
+            (PrivacyMode::None, None),
+            (PrivacyMode::Person, Some(ProtectedUnit::Person)),
+            (PrivacyMode::RecordLocal, Some(ProtectedUnit::Record)),
+            (PrivacyMode::Silo, Some(ProtectedUnit::Silo)),
+        ] {
+            job.privacy.mode = mode;
+            assert_eq!(ProtectedUnit::of(&job), unit, "{mode:?}");
+        }
+        job.privacy.mode = PrivacyMode::RecordLocal;
+        job.data.person_column = Some("who".into());
+        assert_eq!(ProtectedUnit::of(&job), Some(ProtectedUnit::Person));
     }
 }

@@ -235,7 +235,7 @@ impl ActiveJob {
 fn job_cost(manifest: &Manifest, plan: &Plan) -> Result<Option<JobCost>, Refusal> {
     let Some(privacy) = &plan.privacy else { return Ok(None) };
     let spec = &manifest.spec;
-    let unit = ProtectedUnit::of(spec.privacy.mode).ok_or_else(|| {
+    let unit = ProtectedUnit::of(spec).ok_or_else(|| {
         let text = "noise that protects nobody in particular";
         Refusal::new(RefusalCode::Unsupported, text)
     })?;

@@ -94,7 +94,7 @@ impl Engine {
             out.push(Output::Note(e.to_string()));
             match e {
                 // Terms and a mode: nothing here depends on what was spent.
-                BookError::WeakerUnit { registered, job, .. } => {
+                BookError::OtherUnit { registered, job, .. } => {
                     let text = format!("protects a {job}, the dataset needs a {registered}");
                     Refusal::new(RefusalCode::PolicyMode, text)
                 }

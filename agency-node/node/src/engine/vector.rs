@@ -131,8 +131,7 @@ fn local_change(
     state: &ModelState,
     rng: &mut SecretRng,
 ) -> Result<Sum, String> {
-    let optimiser =
-        Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
+    let optimiser = Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
     let settings = LocalTraining {
         epochs: local.epochs,
         batch_size: local.batch_size as usize,
@@ -195,11 +194,7 @@ fn clipped_gradients(
             Some(lengths) => Batch::with_units(rows, &labels, lengths),
         };
         let clipped = trainer
-            .clipped_gradient_sum(
-                &state.parameters,
-                &batch.map_err(|e| e.to_string())?,
-                clip,
-            )
+            .clipped_gradient_sum(&state.parameters, &batch.map_err(|e| e.to_string())?, clip)
             .map_err(|e| e.to_string())?;
         if clipped.sum.len() != values.len() {
             return Err("the trainer's sums differ in length".into());

@@ -1,7 +1,7 @@
 //! Grants: every kind of release pays, static plans at a fixed price, adaptive ones at one order;
 //! what is no noise is deducted from delta; exhaustion says what would fit.
 
-use tributary_dp::{JobPrivacy, Release, ReleaseParameters};
+use tributary_dp::{JobPrivacy, NoiseScope, Release, ReleaseParameters};
 
 use super::*;
 
@@ -24,6 +24,8 @@ fn privacy(z: f64, rounds: u32) -> JobPrivacy {
         colluders: 1,
         float_error: 1e-6,
         max_units_per_node: 1000,
+        noise: NoiseScope::Distributed,
+        count_noise: None,
     })
     .unwrap();
     JobPrivacy {

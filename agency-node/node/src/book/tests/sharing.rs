@@ -48,12 +48,12 @@ fn a_name_has_one_account_for_good() {
 }
 
 #[test]
-fn a_job_with_a_weaker_unit_is_refused_with_a_sentence() {
+fn a_job_with_another_unit_is_refused_with_a_sentence() {
     use ProtectedUnit::{Person, Record, Silo};
     let identity = identity();
     for (registered, job, fits) in [
         (Record, Record, true),
-        (Record, Silo, true),
+        (Record, Silo, false),
         (Person, Record, false),
         (Person, Person, true),
         (Silo, Person, false),
@@ -68,7 +68,7 @@ fn a_job_with_a_weaker_unit_is_refused_with_a_sentence() {
         assert_eq!(answer.is_ok(), fits, "{job} for {registered}");
         if let Err(error) = answer {
             let text = error.to_string();
-            for words in [format!("kept per {registered}"), format!("protects per {job} only")] {
+            for words in [format!("kept per {registered}"), format!("protects per {job}:")] {
                 assert!(text.contains(&words), "{text}");
             }
         }

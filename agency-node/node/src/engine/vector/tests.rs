@@ -92,7 +92,8 @@ fn a_large_batch_comes_in_groups_and_gives_the_same_sum() {
     let operation = operation(&layout);
     let mut trainer = Watched(ReferenceTrainer::new(&model, 1, 1), Vec::new());
     let all: Vec<u32> = (0..data.len() as u32).collect();
-    let sum = clipped_gradients(&operation, None, &data, &mut trainer, &state, &all).unwrap().values;
+    let sum =
+        clipped_gradients(&operation, None, &data, &mut trainer, &state, &all).unwrap().values;
     assert_eq!(trainer.1, [GROUP, GROUP, 5]);
     let mut features = Vec::new();
     data.features(&all, &state.normalisation, &mut features);
