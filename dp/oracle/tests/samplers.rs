@@ -16,7 +16,7 @@ fn ours(sigma: f64, seed: u8) -> Vec<i64> {
 /// Two-sample chi-square as (statistic - degrees) / sqrt(2 degrees), in bins of a quarter of sigma.
 fn distance(first: &[i64], second: &[i64], sigma: f64) -> f64 {
     let width = ((sigma / 4.0) as i64).max(1);
-    let most = (3.0 * sigma) as i64 / width + 1;
+    let most = ((2.5 * sigma) as i64 / width).max(1);
     let bin = |v: i64| ((v + width / 2).div_euclid(width).clamp(-most, most) + most) as usize;
     let count = |values: &[i64]| {
         let mut counts = vec![0.0; (2 * most + 1) as usize];
