@@ -16,7 +16,8 @@ fn ours(sigma: f64, delta: f64) -> f64 {
 #[test]
 fn never_below_opendp_and_close_to_it() {
     for (sigma, delta) in grid() {
-        let (ours, theirs) = (ours(sigma, delta), tributary_dp_oracle::epsilon(sigma, delta).unwrap());
+        let (ours, theirs) =
+            (ours(sigma, delta), tributary_dp_oracle::epsilon(sigma, delta).unwrap());
         assert!(ours >= theirs * (1.0 - 1e-9), "sigma {sigma}, delta {delta}: {ours} < {theirs}");
         let most = if sigma < 1.0 { 1.05 } else { 1.02 };
         assert!(ours <= theirs * most, "sigma {sigma}, delta {delta}: {ours}, opendp {theirs}");

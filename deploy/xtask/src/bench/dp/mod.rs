@@ -47,8 +47,6 @@ pub struct Run<'a> {
     pub quick: bool,
     /// Whether peers are measured beside us as their users call them.
     pub peers: bool,
-    /// Folder of the results; a part may keep what it sets up there.
-    pub out: PathBuf,
     /// Folder for the programs' output.
     pub logs: PathBuf,
 }
@@ -68,7 +66,7 @@ pub fn run(repo: &Repo, args: &DpArgs) -> Result<()> {
     let logs = out.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let path = out.join("dp.json");
-    let run = Run { repo, quick: args.quick, peers: args.peers, out, logs };
+    let run = Run { repo, quick: args.quick, peers: args.peers, logs };
     let machine = Machine::describe();
     println!("  {}, {} cores; leave it idle", machine.cpu_model, machine.cores);
     let (figures, failed) = measure(&run, PARTS)?;
@@ -94,9 +92,8 @@ fn measure(run: &Run<'_>, parts: &[Part]) -> Result<(Figures, Vec<Failure>)> {
 
 /// Adds a part's figures. Lists of both, as `lines`, become one; any other key has one owner.
 fn merge(into: &mut Figures, more: Figures) -> Result<()> {
-    let both_lists = |key: &str, value: &Value| {
-        value.is_array() && into.get(key).is_some_and(Value::is_array)
-    };
+    let both_lists =
+        |key: &str, value: &Value| value.is_array() && into.get(key).is_some_and(Value::is_array);
     if let Some((key, _)) = more.iter().find(|(k, v)| into.contains_key(*k) && !both_lists(k, v)) {
         bail!("two parts of the benchmark measure `{key}`");
     }
@@ -149,8 +146,7 @@ mod tests {
 
     fn with_run<T>(dir: &Path, f: impl FnOnce(&Run<'_>) -> T) -> T {
         let repo = Repo::at(dir, dir);
-        let (out, logs) = (dir.to_owned(), dir.to_owned());
-        f(&Run { repo: &repo, quick: true, peers: false, out, logs })
+        f(&Run { repo: &repo, quick: true, peers: false, logs: dir.to_owned() })
     }
 
     fn good(_: &Run<'_>) -> Result<Figures> {
@@ -171,7 +167,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let parts: &[Part] = &[("good", good), ("bad", bad), ("other", other), ("again", good)];
         let (found, failed) = with_run(dir.path(), |run| measure(run, parts)).unwrap();
-        assert_eq!(found, figures(json!({"a_ns": {"1": 2.0}, "b_ms": {"m": 3.0}, "lines": [1, 2]})));
+        assert_eq!(
+            found,
+            figures(json!({"a_ns": {"1": 2.0}, "b_ms": {"m": 3.0}, "lines": [1, 2]}))
+        );
         let named: Vec<_> = failed.iter().map(|f| f.cell.as_str()).collect();
         assert_eq!(named, ["bad", "again"]);
         assert!(failed[1].error.contains("two parts of the benchmark measure `a_ns`"));
