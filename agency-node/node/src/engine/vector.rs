@@ -3,7 +3,7 @@
 //! The order of the privacy argument (see `dp/`): what leaves this function is the only thing
 //! derived from records that is ever sent, and only masked.
 
-use tributary_dp::{DiscreteGaussian, SecretRng};
+use tributary_dp::{PreparedNoise, SecretRng};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
@@ -20,18 +20,18 @@ pub(super) struct Made {
     pub(super) non_finite: usize,
 }
 
-/// Makes the vector. An empty sample still gives zeros plus noise: whether anything was drawn must
+/// Makes the vector and uses the noise up. An empty sample still gives zeros plus noise: whether anything was drawn must
 /// not show.
 pub(super) fn make(
     operation: &OperationPlan,
     data: &Dataset,
     trainer: &mut dyn Trainer,
     state: &ModelState,
-    noise: Option<&DiscreteGaussian>,
+    noise: Option<PreparedNoise>,
     rng: &mut SecretRng,
 ) -> Result<Made, String> {
     if operation.release.is_some() && noise.is_none() {
-        return Err("a private release without its noise sampler".into());
+        return Err("a private release without its noise".into());
     }
     // The width of the lanes and the rounding bound cover this many; what is above is left out.
     let most = operation.max_records.min(MAX_RECORDS_PER_NODE);
@@ -53,7 +53,7 @@ pub(super) fn make(
     }
     let mut integers = tributary_dp::quantise(&sum, operation.scale, operation.clamp, rng);
     if let Some(noise) = noise {
-        noise.add_noise(&mut integers, rng);
+        noise.add_to(&mut integers).map_err(|e| e.to_string())?;
     }
     Ok(Made { lanes: operation.to_lanes(&integers), non_finite })
 }
