@@ -32,7 +32,7 @@ pub use clip::{add_clipped, clip_factor, norm_upper, summation_error};
 pub use error::DpError;
 pub use lanes::{from_lanes, from_narrow_lanes, to_lanes, to_narrow_lanes};
 pub use mechanism::{NoiseScope, PlainRelease, Release, ReleaseParameters, discrete_sum_tau};
-pub use noise::{DiscreteGaussian, total_variation_bound};
+pub use noise::{DiscreteGaussian, PreparedNoise, Skellam, total_variation_bound};
 pub use poisson::poisson_sample;
 pub use quantise::{quantise, quantise_into_lanes, quantise_into_narrow_lanes};
 pub use rng::SecretRng;

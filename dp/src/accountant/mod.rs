@@ -10,12 +10,14 @@ mod curve;
 mod gaussian;
 mod log_binomial;
 mod orders;
+mod skellam;
 
 pub use calibrate::{MAX_NOISE_MULTIPLIER, MIN_NOISE_MULTIPLIER, calibrate};
 pub use convert::{Epsilon, epsilon};
 pub use curve::RdpCurve;
 pub use gaussian::{discrete_correction, subsampled_gaussian};
 pub use orders::{ORDERS, orders};
+pub use skellam::skellam;
 
 /// Name of the accountant as published in statements.
 pub const ACCOUNTANT_NAME: &str = "tributary-rdp-integer";

@@ -1,5 +1,5 @@
-//! Cumulative probabilities of the discrete Gaussian to 128 bits, by fixed-point arithmetic with 256
-//! fractional bits.
+//! Cumulative probabilities to 128 bits from weights in fixed point with 256 fractional bits, and the
+//! weights of the discrete Gaussian.
 
 use dashu::base::Sign;
 use dashu::float::{FBig, round::mode::HalfEven};
@@ -7,19 +7,20 @@ use dashu::integer::UBig;
 
 use super::layout::reach;
 
-type Float = FBig<HalfEven, 2>;
+/// Numbers of [`PRECISION`] bits.
+pub(super) type Float = FBig<HalfEven, 2>;
 
-/// Fractional bits of the weights. A weight is the product of at most 2^19 factors, each truncated,
-/// so it is off by less than 2^-216: nothing against the 2^-128 of a threshold.
-const FRACTION: usize = 256;
+/// Fractional bits of the weights. A weight of the Gaussian is the product of at most 2^19 factors,
+/// each truncated, so it is off by less than 2^-216: nothing against the 2^-128 of a threshold.
+pub(super) const FRACTION: usize = 256;
 
-/// Precision of the exponentials, in bits.
+/// Precision of floating-point numbers, in bits.
 const PRECISION: usize = 320;
 
 /// `P(X <= -k)` in units of 2^-128, rounded down, for k = K, K-1, ..., 1 (ascending probability);
-/// K is the last k for which that is not 0. By symmetry this determines the law.
-pub(super) fn lower_tail(sigma: f64) -> Vec<u128> {
-    let weights = weights(sigma);
+/// K is the last k for which that is not 0. By symmetry this determines the law. `weights` are
+/// `P(X = k) / P(X = 0)` in units of 2^-256 for k = 1, 2, ...
+pub(super) fn lower_tail(weights: &[UBig]) -> Vec<u128> {
     let sum: UBig = weights.iter().sum();
     let total = (UBig::ONE << FRACTION) + (sum << 1);
     let mut cumulative = UBig::ZERO;
@@ -37,7 +38,7 @@ pub(super) fn lower_tail(sigma: f64) -> Vec<u128> {
 
 /// `exp(-k^2 / (2 sigma^2))` for k = 1, 2, ..., by the recurrence w_{k+1} = w_k r_k,
 /// r_k = exp(-(2k+1) / (2 sigma^2)).
-fn weights(sigma: f64) -> Vec<UBig> {
+pub(super) fn gaussian_weights(sigma: f64) -> Vec<UBig> {
     let ratio = exp_minus_inverse(sigma, 1);
     let mut step = exp_minus_inverse(sigma, 2);
     let mut weight = UBig::ONE << FRACTION;
@@ -50,26 +51,42 @@ fn weights(sigma: f64) -> Vec<UBig> {
     weights
 }
 
-/// `exp(-1 / (factor sigma^2))` in units of 2^-256, rounded down; sigma is taken exactly.
-fn exp_minus_inverse(sigma: f64, factor: u32) -> UBig {
-    let float = |v: Float| v.with_precision(PRECISION).value();
-    // A finite sigma always converts; the layout has checked it.
-    let sigma = float(Float::try_from(sigma).unwrap_or(Float::ONE));
-    let variance = &sigma * &sigma * float(Float::from(factor));
-    let exponential = (-(float(Float::ONE) / variance)).exp();
-    let scaled = exponential * float(Float::from(UBig::ONE << FRACTION));
+/// A number at full precision; exact for a finite one. Callers have checked that it is.
+pub(super) fn float(v: f64) -> Float {
+    with_precision(Float::try_from(v).unwrap_or(Float::ONE))
+}
+
+/// The same number, computed with at full precision from here on.
+pub(super) fn with_precision(v: Float) -> Float {
+    v.with_precision(PRECISION).value()
+}
+
+/// A non-negative number in units of 2^-256, rounded down.
+pub(super) fn fixed(v: Float) -> UBig {
+    let scaled = v * with_precision(Float::from(UBig::ONE << FRACTION));
     match scaled.floor().to_int().value().into_parts() {
         (Sign::Positive, magnitude) => magnitude,
         (Sign::Negative, _) => UBig::ZERO,
     }
 }
 
+/// `exp(-1 / (factor sigma^2))` in units of 2^-256, rounded down; sigma is taken exactly.
+fn exp_minus_inverse(sigma: f64, factor: u32) -> UBig {
+    let sigma = float(sigma);
+    let variance = &sigma * &sigma * with_precision(Float::from(factor));
+    fixed((-(with_precision(Float::ONE) / variance)).exp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn table(sigma: f64) -> Vec<u128> {
+        lower_tail(&gaussian_weights(sigma))
+    }
+
     fn tail(sigma: f64, k: usize) -> f64 {
-        let table = lower_tail(sigma);
+        let table = table(sigma);
         table[table.len() - k] as f64 / 2.0_f64.powi(128)
     }
 
@@ -94,7 +111,7 @@ mod tests {
     #[test]
     fn thresholds_increase_and_stay_below_one_half() {
         for sigma in [0.5, 1.0, 7.3, 150.0] {
-            let table = lower_tail(sigma);
+            let table = table(sigma);
             // In the outermost tail several values may share a threshold: then they never occur.
             assert!(table.windows(2).all(|w| w[0] < w[1] || (w[0] == w[1] && w[0] < 1000)));
             assert!(table.last().is_some_and(|t| *t < 1 << 127));

@@ -49,7 +49,7 @@ pub(super) fn reach(table_sigma: f64) -> u32 {
 }
 
 /// 2^-128.
-const ULP_128: f64 = 1.0 / (18_446_744_073_709_551_616.0 * 18_446_744_073_709_551_616.0);
+pub(super) const ULP_128: f64 = 1.0 / (18_446_744_073_709_551_616.0 * 18_446_744_073_709_551_616.0);
 
 /// Half the sum over all entries of 2^-128 each, twice that at 0, and the tails, generously.
 fn table_variation(table_sigma: f64) -> f64 {

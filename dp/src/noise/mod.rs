@@ -1,18 +1,30 @@
-//! The discrete Gaussian sampler: exact up to a stated total variation distance.
+//! The discrete Gaussian and the Skellam sampler: exact up to a stated total variation distance.
 //!
-//! It knows a standard parameter and a generator, no release and no vector's meaning. Running time
-//! depends on the sampled value (as for every table and rejection sampler): draw noise before a round
-//! opens, not while a peer can time it.
+//! It knows the parameter of a law and a generator, no release and no vector's meaning. Most samples
+//! cost one table lookup without a branch, but values of the tails cost a search, so that the running
+//! time depends a little on what was drawn: draw noise before a round opens ([`PreparedNoise`]), not
+//! while a peer can time it.
+//!
+//! A table reads the 32-bit words of the generator lazily: 128 bits decide, 32 are enough unless they
+//! equal those of a threshold. What a generator gives for a seed is therefore the same samples in every
+//! run, but how many words a vector takes depends on the seed.
 
 mod cdf;
 mod layout;
+mod prepared;
+mod skellam;
+mod sum;
 mod table;
 
 use rand_core::{CryptoRng, RngCore};
 
 use crate::error::DpError;
 use layout::Layout;
+use sum::TableSum;
 use table::Table;
+
+pub use prepared::PreparedNoise;
+pub use skellam::Skellam;
 
 /// Sampler of the discrete Gaussian on the integers, `P(x) ~ exp(-x^2 / (2 sigma^2))`.
 ///
@@ -21,7 +33,7 @@ use table::Table;
 #[derive(Debug, Clone)]
 pub struct DiscreteGaussian {
     layout: Layout,
-    table: Table,
+    sum: TableSum,
 }
 
 impl DiscreteGaussian {
@@ -31,8 +43,10 @@ impl DiscreteGaussian {
     /// If `sigma` is outside [0.5, 2^28].
     pub fn new(sigma: f64) -> Result<Self, DpError> {
         let layout = Layout::of(sigma)?;
-        let table = Table::new(&cdf::lower_tail(layout.table_sigma));
-        Ok(Self { layout, table })
+        let tail = cdf::lower_tail(&cdf::gaussian_weights(layout.table_sigma));
+        let table = Table::new(&tail, layout.table_sigma);
+        let factors = if layout.stride == 0 { vec![1] } else { vec![1, layout.stride] };
+        Ok(Self { layout, sum: TableSum::new(table, factors) })
     }
 
     /// Parameter realised, rounded down; never below what was asked for.
@@ -49,18 +63,21 @@ impl DiscreteGaussian {
     /// One sample.
     #[inline]
     pub fn sample<R: RngCore + CryptoRng + ?Sized>(&self, rng: &mut R) -> i64 {
-        let first = self.table.sample(rng);
-        if self.layout.stride == 0 {
-            return first;
-        }
-        first + self.layout.stride * self.table.sample(rng)
+        self.sum.sample(rng)
     }
 
     /// Adds an independent sample to every coordinate.
     pub fn add_noise<R: RngCore + CryptoRng + ?Sized>(&self, values: &mut [i64], rng: &mut R) {
-        for value in values {
-            *value = value.wrapping_add(self.sample(rng));
-        }
+        self.sum.each(values, rng, |value, noise| *value = value.wrapping_add(noise));
+    }
+
+    /// A vector of `len` independent samples, to be added once and later.
+    pub fn prepare<R: RngCore + CryptoRng + ?Sized>(
+        &self,
+        len: usize,
+        rng: &mut R,
+    ) -> PreparedNoise {
+        PreparedNoise::draw(&self.sum, len, rng)
     }
 }
 

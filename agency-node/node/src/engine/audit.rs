@@ -29,6 +29,14 @@ pub fn vector(
     seed: [u8; 32],
 ) -> Result<Lanes, String> {
     let mut rng = SecretRng::danger_deterministic(seed);
+    // As a node does: the noise comes first, from a generator of its own.
+    let mut apart = SecretRng::danger_deterministic(apart(seed));
+    let noise = noise.map(|n| n.prepare(operation.vector_len as usize, &mut apart));
     let made = super::vector::make(operation, data, trainer, state, noise, &mut rng)?;
     Ok(made.lanes)
+}
+
+/// Another seed that follows from this one.
+fn apart(seed: [u8; 32]) -> [u8; 32] {
+    tributary_secagg::hash("tributary/audit-noise/v1", &[&seed]).0
 }

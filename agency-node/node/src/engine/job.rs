@@ -7,6 +7,7 @@ use tributary_training::{Dataset, Trainer};
 use tributary_wire::session::{RefusalCode, ReportCode};
 
 use super::epoch::Keys;
+use super::reserve::Reserve;
 use super::round::Running;
 use super::transfer::Transfer;
 use super::{Output, Setup, StoredJob, report};
@@ -16,7 +17,7 @@ use crate::policy::Refusal;
 /// A job in progress.
 pub struct ActiveJob {
     manifest: Manifest,
-    plan: Plan,
+    pub(super) plan: Plan,
     me: NodeIndex,
     pub(super) keys: Keys,
     pub(super) state: ModelState,
@@ -26,6 +27,7 @@ pub struct ActiveJob {
     pub(super) data: Dataset,
     pub(super) trainer: Box<dyn Trainer>,
     pub(super) noise: Noise,
+    pub(super) reserve: Reserve,
     pub(super) costs: Costs,
 }
 
@@ -97,6 +99,7 @@ impl ActiveJob {
             data,
             trainer,
             noise,
+            reserve: Reserve::default(),
             costs,
         })
     }

@@ -11,6 +11,7 @@ pub mod audit;
 mod epoch;
 mod job;
 mod offer;
+mod reserve;
 mod round;
 mod transfer;
 mod vector;
@@ -201,7 +202,10 @@ impl Engine {
     /// mended or abandoned this one.
     pub fn resume(&mut self, stored: &StoredJob) -> Result<(), ResumeError> {
         match ActiveJob::restore(&self.setup, stored) {
-            Ok(job) => self.job = Some(Box::new(job)),
+            Ok(mut job) => {
+                job.prepare_noise(&self.setup.randomness);
+                self.job = Some(Box::new(job));
+            }
             Err(problem) => {
                 self.stuck = Some(stored.hash());
                 return Err(ResumeError(problem));
@@ -261,6 +265,9 @@ impl Engine {
                 job.state_chunk(&chunk, out);
             }),
             ToNode::JobEnd(end) => self.ended(now, &end, &mut out),
+        }
+        if let Some(job) = &mut self.job {
+            job.prepare_noise(&self.setup.randomness);
         }
         out
     }

@@ -196,10 +196,7 @@ impl ActiveJob {
         let mut rng = (setup.randomness)().map_err(failed)?;
         let Some(running) = &mut self.running else { return Ok(Vec::new()) };
         let operation = &running.operation;
-        let noise = match operation.operation {
-            Operation::Statistics => self.noise.statistics.as_ref(),
-            Operation::Training => self.noise.training.as_ref(),
-        };
+        let noise = self.reserve.take(operation, &self.noise, &setup.randomness).map_err(failed)?;
         let made = vector::make(
             operation,
             &self.data,

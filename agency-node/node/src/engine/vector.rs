@@ -4,7 +4,7 @@
 //! derived from records that is ever sent, and only masked.
 
 use rand_core::RngCore as _;
-use tributary_dp::{DiscreteGaussian, SecretRng, Unit};
+use tributary_dp::{PreparedNoise, SecretRng, Unit};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
 use tributary_job::spec::LocalSpec;
 use tributary_job::{ModelState, Operation, OperationPlan};
@@ -23,19 +23,19 @@ pub(super) struct Made {
     pub(super) non_finite: usize,
 }
 
-/// Makes the vector. The plan's unit is what is sampled and clipped; persons need a table that says
-/// whose each record is. An empty sample still gives zeros plus noise: whether anything was drawn must
-/// not show.
+/// Makes the vector and uses the noise up. The plan's unit is what is sampled and clipped; persons need
+/// a table that says whose each record is. An empty sample still gives zeros plus noise: whether
+/// anything was drawn must not show.
 pub(super) fn make(
     operation: &OperationPlan,
     data: &Dataset,
     trainer: &mut dyn Trainer,
     state: &ModelState,
-    noise: Option<&DiscreteGaussian>,
+    noise: Option<PreparedNoise>,
     rng: &mut SecretRng,
 ) -> Result<Made, String> {
     if operation.release.is_some() && noise.is_none() {
-        return Err("a private release without its noise sampler".into());
+        return Err("a private release without its noise".into());
     }
     let unit = operation.unit;
     // A table with persons leaves out what is beyond a person's maximum; one record more could push
@@ -82,7 +82,7 @@ pub(super) fn make(
         return Err(format!("a vector of {found} coordinates, the plan says {planned}"));
     }
     if let Some(noise) = noise {
-        noise.add_noise(&mut integers, rng);
+        noise.add_to(&mut integers).map_err(|e| e.to_string())?;
     }
     Ok(Made { lanes: operation.to_lanes(&integers), non_finite })
 }

@@ -48,6 +48,11 @@ impl Line {
         self.0.get(field)?.as_f64().filter(|number| number.is_finite())
     }
 
+    /// A text.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.0.get(field)?.as_str()
+    }
+
     /// Yes or no.
     pub fn flag(&self, field: &str) -> Option<bool> {
         self.0.get(field)?.as_bool()

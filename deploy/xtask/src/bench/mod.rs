@@ -6,6 +6,7 @@
 mod build;
 mod cells;
 mod child;
+mod dp;
 mod keys;
 mod lines;
 mod machine;
@@ -42,6 +43,8 @@ pub struct BenchArgs {
 enum What {
     /// Secure aggregation: masks, one node's computation, rounds over real connections.
     Secagg(SecaggArgs),
+    /// Differential privacy: noise samplers, beside opendp's.
+    Dp(dp::DpArgs),
 }
 
 /// Options of `cargo xtask bench secagg`.
@@ -75,6 +78,7 @@ pub struct SecaggArgs {
 pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Secagg(args) => secagg(repo, args),
+        What::Dp(args) => dp::run(repo, args),
     }
 }
 

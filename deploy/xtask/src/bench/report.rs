@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use super::summary::{ByKey, Summary};
 use crate::support::ui;
 
 /// Writes the result file; readers never see half of one.
-pub fn write(path: &Path, summary: &Summary) -> Result<()> {
+pub fn write(path: &Path, summary: &impl Serialize) -> Result<()> {
     let mut json = serde_json::to_string_pretty(summary).context("cannot write the results")?;
     json.push('\n');
     let part = path.with_extension("json.part");

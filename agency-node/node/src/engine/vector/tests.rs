@@ -1,7 +1,7 @@
 //! Sampling, grouping and clipping of records and persons.
 
 use super::*;
-use tributary_dp::{NoiseScope, Release, ReleaseParameters};
+use tributary_dp::{DiscreteGaussian, NoiseScope, Release, ReleaseParameters};
 use tributary_job::ParameterLayout;
 use tributary_job::plan::FLOAT_ERROR;
 use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, ModelSpec, Transform};
@@ -216,7 +216,8 @@ fn a_release_for_single_records_refuses_a_table_that_leaves_out_rows_of_persons(
     let mut rng = SecretRng::danger_deterministic([1; 32]);
     let mut run = |unit| {
         let operation = OperationPlan { unit, ..operation.clone() };
-        make(&operation, &data, &mut trainer, &state, Some(&noise), &mut rng).err()
+        let noise = Some(noise.prepare(operation.vector_len as usize, &mut rng));
+        make(&operation, &data, &mut trainer, &state, noise, &mut rng).err()
     };
     assert!(run(Unit::Record).unwrap().contains("single records"));
     assert_eq!(run(Unit::Person), None);
