@@ -13,8 +13,8 @@
 use tch::{Kind, Tensor};
 
 use super::PrivateError;
-use super::ops::Form;
-use super::sums::pieces;
+use super::ops::{Form, by_gram};
+use super::sums::{kept, pieces};
 
 /// Gradients of U units by one parameter.
 #[derive(Debug)]
@@ -82,13 +82,10 @@ pub(crate) fn merge(forms: Vec<Form>, rows: i64) -> Result<Contribution, Private
 }
 
 /// Terms of several uses, one after the other.
-fn joined(mut parts: Vec<Tensor>) -> Result<Tensor, PrivateError> {
-    match (parts.len(), parts.pop()) {
-        (1, Some(one)) => Ok(one),
-        (_, last) => {
-            parts.extend(last);
-            Ok(Tensor::f_cat(&parts, 1)?)
-        }
+fn joined(parts: Vec<Tensor>) -> Result<Tensor, PrivateError> {
+    match <[Tensor; 1]>::try_from(parts) {
+        Ok([one]) => Ok(one),
+        Err(parts) => Ok(Tensor::f_cat(&parts, 1)?),
     }
 }
 
@@ -100,14 +97,18 @@ fn dense(values: Tensor) -> Result<Contribution, PrivateError> {
 fn of_outer(left: Tensor, right: Tensor) -> Result<Contribution, PrivateError> {
     let (terms, d, p) = (left.size()[1], left.size()[2], right.size()[2]);
     if terms == 1 {
+        let (left, right) = (kept(left)?, kept(right)?);
         let squared = squared_rows(&left)?.f_mul(&squared_rows(&right)?)?;
         let parts = vec![Part::Outer { left, right }];
         return Ok(Contribution { parts, squared, magnitude: None });
     }
-    if 2 * terms * terms > p * d {
+    if !by_gram(terms, d, p) {
+        // Positions of several rows, or of several uses, may be in f64 on one side.
+        let left = left.f_to_kind(right.kind())?;
         let values = left.f_transpose(1, 2)?.f_bmm(&right)?.f_flatten(1, -1)?;
         return dense(values.f_to_kind(Kind::Double)?);
     }
+    let (left, right) = (kept(left)?, kept(right)?);
     let (squared, magnitude) = gram(&left, &right)?;
     let parts = vec![Part::Outer { left, right }];
     Ok(Contribution { parts, squared, magnitude: Some(magnitude) })

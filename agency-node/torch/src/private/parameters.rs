@@ -175,10 +175,6 @@ impl Parameters {
     pub fn kind(&self) -> Kind {
         self.kind
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
 }
 
 impl ParameterId {

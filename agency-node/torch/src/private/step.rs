@@ -88,7 +88,7 @@ pub fn clipped_sum(
 ) -> Result<ClippedGradient, PrivateError> {
     let weighting = Weighting::Clip(ClipNorm::new(settings.clip_norm)?);
     let lengths = check(examples, settings)?;
-    let mut sums = Sums::zeros(parameters)?;
+    let mut sums = Sums::zeros(parameters);
     let (mut non_finite, mut units, mut row) = (0, 0, 0);
     let dimension = parameters.dimension();
     let step = settings.microbatch;

@@ -9,11 +9,25 @@ use super::{Parameters, PrivateError};
 
 /// Values of an f64 copy made at a time: what stays in the cache.
 const PIECE: i64 = 1 << 20;
+/// Values of an f64 copy that is kept from the norms to the sums: below what the allocator gives
+/// back to the system at every turn.
+const KEPT: usize = 1 << 21;
 
-/// Splits `count` items of `size` values into (start, length) pieces of about [`PIECE`] values.
+/// Splits `count` items of `size` values into about equal (start, length) pieces of at most
+/// [`PIECE`] values, or one item.
 pub(crate) fn pieces(count: i64, size: i64) -> impl Iterator<Item = (i64, i64)> {
-    let step = (PIECE / size.max(1)).max(1);
+    let most = (PIECE / size.max(1)).max(1);
+    let step = count.div_euclid((count + most - 1).div_euclid(most).max(1)).max(1);
     (0..count).step_by(step as usize).map(move |start| (start, step.min(count - start)))
+}
+
+/// An f64 copy of values that norms and sums both need, or the values themselves where that would
+/// take much memory: they are then converted in pieces, twice.
+pub(crate) fn kept(values: Tensor) -> Result<Tensor, PrivateError> {
+    match values.numel() <= KEPT {
+        true => Ok(values.f_to_kind(Kind::Double)?),
+        false => Ok(values),
+    }
 }
 
 /// Sums by every trainable parameter, f64.
@@ -22,26 +36,48 @@ pub(crate) struct Sums(Vec<Sum>);
 
 #[derive(Debug)]
 struct Sum {
-    /// Two dimensions, the first as the parameter's.
-    matrix: Tensor,
+    /// Two dimensions, the first as the parameter's; nothing was added yet where there is none.
+    matrix: Option<Tensor>,
     shape: Vec<i64>,
 }
 
-impl Sums {
-    pub(crate) fn zeros(parameters: &Parameters) -> Result<Self, PrivateError> {
-        let sum = |value: &Tensor| -> Result<Sum, PrivateError> {
-            let shape = value.size();
-            let rows = shape.first().copied().unwrap_or(1);
-            let columns = (value.numel() as i64 / rows.max(1)).max(1);
-            let matrix = Tensor::f_zeros([rows, columns], (Kind::Double, Device::Cpu))?;
-            Ok(Sum { matrix, shape })
+impl Sum {
+    fn matrix(&mut self) -> Result<&mut Tensor, PrivateError> {
+        let matrix = match self.matrix.take() {
+            Some(matrix) => matrix,
+            None => {
+                let rows = self.shape.first().copied().unwrap_or(1);
+                let columns = self.shape.iter().skip(1).product::<i64>();
+                Tensor::f_zeros([rows, columns], (Kind::Double, Device::Cpu))?
+            }
         };
-        Ok(Self(parameters.trainable().map(|(_, _, v)| sum(v)).collect::<Result<_, _>>()?))
+        Ok(self.matrix.insert(matrix))
+    }
+
+    /// Adds `left^T right`.
+    fn add_product(&mut self, left: &Tensor, right: &Tensor) -> Result<(), PrivateError> {
+        match &mut self.matrix {
+            Some(matrix) => {
+                let _ = matrix.f_addmm_(&left.f_tr()?, right)?;
+            }
+            none => *none = Some(left.f_tr()?.f_mm(right)?),
+        }
+        Ok(())
+    }
+}
+
+impl Sums {
+    pub(crate) fn zeros(parameters: &Parameters) -> Self {
+        let sum = |value: &Tensor| Sum { matrix: None, shape: value.size() };
+        Self(parameters.trainable().map(|(_, _, value)| sum(value)).collect())
     }
 
     /// The sums in the parameters' shapes.
     pub(crate) fn into_tensors(self) -> Result<Vec<Tensor>, PrivateError> {
-        let shaped = |sum: Sum| Ok(sum.matrix.f_view(&sum.shape[..])?);
+        let shaped = |mut sum: Sum| {
+            let shape = sum.shape.clone();
+            Ok(sum.matrix()?.f_view(&shape[..])?)
+        };
         self.0.into_iter().map(shaped).collect()
     }
 
@@ -55,7 +91,7 @@ impl Sums {
         weights: &Tensor,
         dropped: Option<&Tensor>,
     ) -> Result<(), PrivateError> {
-        let Some(Sum { matrix, .. }) = self.0.get_mut(place) else {
+        let Some(sum) = self.0.get_mut(place) else {
             return Err(PrivateError::Network("a sum without a parameter".into()));
         };
         // f64, cleared, for the given units.
@@ -77,18 +113,23 @@ impl Sums {
                 // A single term a unit: small pieces would only read the sum more often.
                 let per_unit =
                     if left.size()[1] == 1 { per_unit.min(PIECE / 512) } else { per_unit };
+                // Either side may carry the weights: the narrower one costs less.
+                let on_left = left.size()[2] <= right.size()[2];
                 for piece in pieces(left.size()[0], per_unit) {
-                    let (left, right) = (weighted(left, piece)?, wide(right, piece)?);
-                    let _ = matrix.f_addmm_(&left.f_tr()?, &right.f_flatten(0, 1)?)?;
+                    let (left, right) = match on_left {
+                        true => (weighted(left, piece)?, wide(right, piece)?.f_flatten(0, 1)?),
+                        false => (wide(left, piece)?.f_flatten(0, 1)?, weighted(right, piece)?),
+                    };
+                    sum.add_product(&left, &right)?;
                 }
             }
             Part::Table { indices, values } => {
                 let flat = weighted(values, (0, values.size()[0]))?;
-                let _ = matrix.f_index_add_(0, &indices.f_flatten(0, -1)?, &flat)?;
+                let _ = sum.matrix()?.f_index_add_(0, &indices.f_flatten(0, -1)?, &flat)?;
             }
             Part::Dense { values } => {
                 let values = wide(values, (0, values.size()[0]))?;
-                let _ = matrix.f_view([-1])?.f_addmv_(&values.f_tr()?, weights)?;
+                let _ = sum.matrix()?.f_view([-1])?.f_addmv_(&values.f_tr()?, weights)?;
             }
         }
         Ok(())

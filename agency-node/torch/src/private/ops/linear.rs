@@ -4,8 +4,9 @@
 
 use tch::Tensor;
 
-use super::{Form, positions, sum_positions};
+use super::{Form, by_gram, positions, sum_positions};
 use crate::private::PrivateError;
+use crate::private::sums::kept;
 
 /// Input `[B, ..., in]`, weight `[out, in]`.
 pub(crate) fn forward(
@@ -21,14 +22,18 @@ pub(crate) fn forms(
     gradient: &Tensor,
     (weight, bias): (bool, bool),
 ) -> Result<(Option<Form>, Option<Form>), PrivateError> {
-    let left = positions(gradient)?;
+    let (mut left, right) = (positions(gradient)?, positions(input)?);
+    let &[_, terms, d] = &left.size()[..] else {
+        return Err(PrivateError::Network(format!("a gradient has the shape {:?}", left.size())));
+    };
+    let p = right.size().last().copied().unwrap_or(0);
+    if weight && (terms == 1 || by_gram(terms, d, p)) {
+        // Norms, sums and the bias need it in f64: once is enough.
+        left = kept(left)?;
+    }
     let bias = match bias {
         true => Some(Form::Vector { values: sum_positions(&left)? }),
         false => None,
     };
-    let weight = match weight {
-        true => Some(Form::Outer { right: positions(input)?, left }),
-        false => None,
-    };
-    Ok((weight, bias))
+    Ok((weight.then_some(Form::Outer { left, right }), bias))
 }

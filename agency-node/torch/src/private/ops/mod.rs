@@ -29,7 +29,7 @@ pub(crate) enum Op {
 }
 
 /// The gradients of R rows by one parameter, each a sum over T positions. In the kind of the
-/// network, except for [`Form::Vector`], which is f64.
+/// network or f64; [`Form::Vector`] is f64.
 #[derive(Debug)]
 pub(crate) enum Form {
     /// `sum_t left_t right_t^T`: left `[R, T, d]`, right `[R, T, p]`.
@@ -38,6 +38,12 @@ pub(crate) enum Form {
     Table { indices: Tensor, values: Tensor },
     /// The sum itself: `[R, n]`.
     Vector { values: Tensor },
+}
+
+/// Whether squared norms of sums of `terms` outer products of `d` and `p` values cost less by Gram
+/// matrices than directly (Li et al. 2022, section 4).
+pub(crate) fn by_gram(terms: i64, d: i64, p: i64) -> bool {
+    2 * terms * terms <= d * p
 }
 
 /// The forms of the weight's and the bias's gradient, for those that are trained; `gradient` is
