@@ -47,10 +47,9 @@ pub fn measure(repo: &Repo, out: &Path, peers: bool) -> Result<Map<String, Value
     ours.env(ALLOCATOR.0, ALLOCATOR.1);
     let mut lines = run(&mut ours, &logs, PROGRAM)?;
     if let Some(python) = python {
-        // The allocator is the machine's and helps both: neither side is measured without it.
+        // Without our service units' allocator setting: as its users run it.
         let mut theirs = Command::new(python);
-        theirs.arg(peers::scripts(repo).join(SCRIPT)).env(ALLOCATOR.0, ALLOCATOR.1);
-        theirs.env("PYTHONDONTWRITEBYTECODE", "1");
+        theirs.arg(peers::scripts(repo).join(SCRIPT)).env("PYTHONDONTWRITEBYTECODE", "1");
         lines.extend(run(&mut theirs, &logs, "opacus")?);
     }
     figures(&lines, peers)
