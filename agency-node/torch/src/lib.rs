@@ -7,6 +7,7 @@
 mod layer;
 mod linear;
 mod network;
+pub mod private;
 mod probe;
 mod trainer;
 

@@ -14,6 +14,8 @@ mod peers;
 mod report;
 mod run;
 mod summary;
+#[expect(dead_code, reason = "`bench dp` calls it")]
+mod training;
 
 use std::fs;
 use std::path::Path;
