@@ -52,8 +52,8 @@ pub fn tree_aggregation(noise_multiplier: f64, steps: u32) -> Result<RdpCurve, D
 }
 
 /// Curve of one release with Gaussian noise on a sample of exactly `sample` of `units` units, drawn
-/// without replacement, where neighbours REPLACE one unit (the noise multiplier is over the
-/// sensitivity to adding one, of which replacing is twice): Wang, Balle, Kasiviswanathan,
+/// without replacement, where neighbours REPLACE one unit and the noise multiplier is over the
+/// sensitivity to that (twice the clip norm): Wang, Balle, Kasiviswanathan,
 /// "Subsampled Renyi differential privacy and analytical moments accountant" (2019), theorem 9,
 /// `R(a) <= 1/(a-1) ln(1 + q^2 C(a,2) min(4 (e^e2 - 1), 2 e^e2) + sum_j 2 q^j C(a,j) e^((j-1) e_j))`.
 /// Rounded upwards.
@@ -70,7 +70,7 @@ pub fn sampled_without_replacement(
     if sample == 0 || sample > units {
         return Err(DpError::parameter("sample", sample, "between 1 and the number of units"));
     }
-    let full = |a: f64| 2.0 * a / (noise_multiplier * noise_multiplier);
+    let full = |a: f64| a / (2.0 * noise_multiplier * noise_multiplier);
     if sample == units {
         return Ok(RdpCurve::from_fn(|a| full(f64::from(a)) * SLACK));
     }
@@ -111,7 +111,7 @@ mod tests {
         let rho = at(&zero_concentrated(0.5).unwrap(), 1e-9);
         assert!((rho / 6.4754086 - 1.0).abs() < 1e-6);
         let fixed = sampled_without_replacement(60_000, 600, 1.0).unwrap().times(1000);
-        println!("without replacement {}", at(&fixed, 1e-5));
+        assert!((at(&fixed, 1e-5) / 3.5761115 - 1.0).abs() < 1e-6, "{}", at(&fixed, 1e-5));
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let curve = laplace(1e6).unwrap();
         assert!(curve.values().iter().all(|v| *v >= 0.0 && *v < 1e-9));
         let all = sampled_without_replacement(10, 10, 3.0).unwrap();
-        assert!((all.at(2).unwrap() - 4.0 / 9.0).abs() < 1e-10);
+        assert!((all.at(2).unwrap() - 1.0 / 9.0).abs() < 1e-10);
         let some = sampled_without_replacement(1000, 10, 3.0).unwrap();
         assert!(some.values().iter().zip(all.values()).all(|(s, a)| s <= a));
         assert!(laplace(0.0).is_err() && zero_concentrated(-1.0).is_err());

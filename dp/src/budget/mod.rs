@@ -100,4 +100,4 @@ pub struct Guarantee {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -176,11 +176,13 @@ impl Mixture {
 
     fn loss(&self, x: f64) -> f64 {
         let growth = |i: f64| i * (2.0 * x - i) / (2.0 * self.sigma * self.sigma);
-        let top = self.weights.iter().map(|(i, _)| growth(*i)).fold(0.0, f64::max);
-        let loss = if top < 30.0 {
-            self.weights.iter().map(|(i, w)| w * growth(*i).exp_m1()).sum::<f64>().ln_1p()
+        let change: f64 = self.weights.iter().map(|(i, w)| w * growth(*i).exp_m1()).sum();
+        let loss = if change > -0.5 && change < 1e12 {
+            change.ln_1p()
         } else {
-            top + self.weights.iter().map(|(i, w)| w * (growth(*i) - top).exp()).sum::<f64>().ln()
+            let exponents = || self.weights.iter().map(|(i, w)| w.ln() + growth(*i));
+            let top = exponents().fold(f64::NEG_INFINITY, f64::max);
+            top + exponents().map(|e| (e - top).exp()).sum::<f64>().ln()
         };
         match self.direction {
             Direction::Remove => loss,

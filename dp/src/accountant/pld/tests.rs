@@ -73,7 +73,8 @@ fn never_above_the_bound_by_much_and_monotone() {
     {
         let curve = subsampled_gaussian(q, z).unwrap().times(steps);
         let bound = epsilon(&curve, delta).unwrap().epsilon;
-        let value = pld_epsilon(&[(sampled(q, z), steps)], delta).unwrap();
+        let value = pld_epsilon(&[(sampled(q, z), steps)], delta);
+        let value = value.unwrap_or_else(|e| panic!("q={q} z={z}: {e}"));
         assert!(value <= bound, "q={q} z={z}: {value} above {bound}");
         assert!(value > bound * 0.5 - 0.05, "q={q} z={z}: {value} against {bound}");
         let more = pld_epsilon(&[(sampled(q, z), steps + 1)], delta).unwrap();
