@@ -6,6 +6,7 @@
 //! cannot tell the two apart.
 
 pub mod baselines;
+pub mod calculator;
 pub mod charges;
 pub mod data;
 pub mod error;
