@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::Dir;
+use super::plan::PlanArgs;
 use crate::book::Book;
 use crate::data_dir::DataDir;
 
@@ -17,6 +18,8 @@ pub enum Budget {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether a job would fit into what is left, and what would. Changes nothing.
+    Plan(PlanArgs),
     /// Print the hash-chained book as JSON lines, for an auditor.
     Export {
         #[command(flatten)]
@@ -36,6 +39,7 @@ impl Budget {
                 let storage = DataDir::open(&dir.data_dir)?.storage().await?;
                 show(&Book::replay(&storage.book().await?)?, json)
             }
+            Self::Plan(args) => args.run().await,
             Self::Export { dir } => {
                 let storage = DataDir::open(&dir.data_dir)?.storage().await?;
                 storage.book_lines().await?.iter().for_each(|line| println!("{line}"));
