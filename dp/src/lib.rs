@@ -25,7 +25,8 @@ mod rng;
 mod statement;
 
 pub use accountant::{
-    Epsilon, ORDERS, RdpCurve, calibrate, discrete_correction, epsilon, orders, subsampled_gaussian,
+    Epsilon, LossMechanism, ORDERS, PLD_LABEL, RdpCurve, calibrate, discrete_correction, epsilon,
+    epsilon_for_noise, max_sampling_rate, max_steps, orders, pld_epsilon, subsampled_gaussian,
 };
 pub use budget::{Adversary, CRYPTO_ADVANTAGE, DeltaTerms, Guarantee, JobPrivacy, MASKING_FAILURE};
 pub use clip::{add_clipped, clip_factor, norm_upper, summation_error};

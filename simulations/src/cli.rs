@@ -65,18 +65,13 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Calculate what a job would cost: noise and epsilon against each adversary. Runs nothing.
-    Privacy {
-        /// The job.
-        #[arg(long, value_name = "JOB.toml")]
-        job: PathBuf,
-        /// Declared records of each agency, in the order of the job [default: 10,000 each].
-        #[arg(long, value_name = "N1,N2,..", value_delimiter = ',')]
-        declared: Vec<u64>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Calculate noise and epsilon, of a job or of bare numbers; check and show a privacy statement.
+    ///
+    /// With --job, what the job would cost against each adversary. Without it, give three of
+    /// --epsilon, --noise-multiplier, --sampling-rate and --rounds: the fourth is calculated. Beside
+    /// every upper bound stands a numerical estimate, labelled so. Runs nothing.
+    #[command(after_help = PRIVACY_EXAMPLES)]
+    Privacy(Box<PrivacyArgs>),
     /// Calculate what secure aggregation takes, and run one real round of it in this process.
     ///
     /// Prints the thresholds, what is tolerated, traffic and time, and in plain words what the
@@ -103,6 +98,86 @@ Examples:
   simulate secagg --nodes 10 --dim 1000000 --dropout 0.2
   simulate secagg --nodes 1000 --dim 100000 --dropout 0.05 --corrupt 0.1 --no-round
   simulate secagg --nodes 20 --dim 1e6 --bits 16 --max-value 1000 --json";
+
+const PRIVACY_EXAMPLES: &str = "\
+Examples:
+  simulate privacy --job job.toml
+  simulate privacy --epsilon 2 --delta 1e-6 --sampling-rate 0.1 --rounds 200
+  simulate privacy --noise-multiplier 2 --sampling-rate 0.04 --rounds 300 \\
+      --nodes 20 --min-survivors 17 --colluders 2
+  simulate privacy --sampling-rate 0.1 --table
+  simulate privacy verify privacy-statement.json       (exit code 3 if a claim does not hold)
+  simulate privacy show privacy-statement.json --html statement.html";
+
+/// Arguments of `privacy`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct PrivacyArgs {
+    /// Check or show a statement.
+    #[command(subcommand)]
+    pub action: Option<PrivacyAction>,
+    /// The job.
+    #[arg(long, value_name = "JOB.toml", conflicts_with_all = [
+        "epsilon", "noise_multiplier", "sampling_rate", "rounds", "nodes", "table",
+    ])]
+    pub job: Option<PathBuf>,
+    /// Declared records of each agency, in the order of the job [default: 10,000 each].
+    #[arg(long, value_name = "N1,N2,..", value_delimiter = ',', requires = "job")]
+    pub declared: Vec<u64>,
+    /// Epsilon of all rounds.
+    #[arg(long, value_name = "E")]
+    pub epsilon: Option<f64>,
+    /// Noise multiplier: standard deviation of the honest noise over the sensitivity.
+    #[arg(long, value_name = "Z")]
+    pub noise_multiplier: Option<f64>,
+    /// Poisson sampling rate, above 0 and at most 1.
+    #[arg(long, value_name = "Q")]
+    pub sampling_rate: Option<f64>,
+    /// Rounds, retries included.
+    #[arg(long, value_name = "T")]
+    pub rounds: Option<u32>,
+    /// Delta of all rounds.
+    #[arg(long, value_name = "D", default_value_t = 1e-6)]
+    pub delta: f64,
+    /// Nodes of a federation: adds the four adversaries and the bytes of a vector.
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u16>,
+    /// Least nodes in a sum [default: all].
+    #[arg(long, value_name = "N", requires = "nodes")]
+    pub min_survivors: Option<u16>,
+    /// Colluding nodes tolerated; one is always assumed.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "nodes")]
+    pub colluders: u16,
+    /// Parameters of the model; 1e6 is read as a million.
+    #[arg(long, value_name = "D", default_value = "10000", value_parser = whole_size, requires = "nodes")]
+    pub dim: usize,
+    /// A table over epsilon 0.5 to 8 and rounds, for a sampling rate.
+    #[arg(long)]
+    pub table: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with a statement.
+#[derive(Debug, Subcommand)]
+pub enum PrivacyAction {
+    /// Recompute a privacy statement from its own public parameters; refuse what does not hold.
+    Verify {
+        /// The statement.
+        #[arg(value_name = "STATEMENT.json")]
+        statement: PathBuf,
+    },
+    /// Show a privacy statement as a page, in plain text or as HTML.
+    Show {
+        /// The statement.
+        #[arg(value_name = "STATEMENT.json")]
+        statement: PathBuf,
+        /// Write a self-contained page here instead.
+        #[arg(long, value_name = "FILE.html")]
+        html: Option<PathBuf>,
+    },
+}
 
 /// Arguments of `secagg`.
 #[derive(Debug, Args)]
@@ -143,6 +218,10 @@ pub struct SecaggArgs {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+fn whole_size(text: &str) -> Result<usize, String> {
+    whole(text).map(|n| n as usize)
 }
 
 /// A whole number, also as 1e6.
@@ -202,8 +281,21 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["simulate", "privacy", "--job", "j", "--declared", "1,2,3"]);
-        let Command::Privacy { declared, json, .. } = cli.unwrap().command else { panic!() };
-        assert_eq!((declared, json), (vec![1, 2, 3], false));
+        let Command::Privacy(args) = cli.unwrap().command else { panic!() };
+        assert_eq!((args.declared, args.json), (vec![1, 2, 3], false));
+        let line = ["simulate", "privacy", "verify", "s.json"];
+        let Command::Privacy(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        assert!(matches!(args.action, Some(PrivacyAction::Verify { .. })));
+        for wrong in [
+            &["--job", "j", "--epsilon", "1"][..],
+            &["--job", "j", "verify", "s.json"],
+            &["--declared", "1"],
+            &["--min-survivors", "3"],
+            &["verify"],
+        ] {
+            let line = ["simulate", "privacy"].iter().chain(wrong);
+            assert!(Cli::try_parse_from(line).is_err(), "{wrong:?}");
+        }
         assert!(Cli::try_parse_from(["simulate", "run", "s.toml"]).is_err(), "--out is needed");
         let line = ["simulate", "secagg", "--nodes", "10", "--dim", "1e6"];
         let Command::Secagg(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod baselines;
+pub mod calculator;
 pub mod charges;
 pub mod data;
 pub mod error;

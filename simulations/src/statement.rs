@@ -58,6 +58,18 @@ pub fn build(
     Ok(statement)
 }
 
+/// Reads a statement; nothing in it is checked but its form.
+///
+/// # Errors
+/// If the file cannot be read, or is no privacy statement.
+pub fn read(path: &Path) -> Result<PrivacyStatement, SimulationError> {
+    let refuse = |e: serde_json::Error| {
+        let problem = format!("not a privacy statement: {e}");
+        SimulationError::evidence(path.display().to_string(), problem)
+    };
+    serde_json::from_str(&read_text(path)?).map_err(refuse)
+}
+
 /// Checks a statement on file: every claim recomputed, and about this run and all its attempts.
 ///
 /// # Errors
@@ -68,8 +80,7 @@ pub fn check(
     record: &Record,
 ) -> Result<PrivacyStatement, SimulationError> {
     let refuse = |problem: String| SimulationError::evidence(path.display().to_string(), problem);
-    let stated: PrivacyStatement = serde_json::from_str(&read_text(path)?)
-        .map_err(|e| refuse(format!("not a privacy statement: {e}")))?;
+    let stated = read(path)?;
     stated.verify().map_err(|e| refuse(e.to_string()))?;
     let derived = build(plan, record, false)?;
     if stated.about.job_hash != derived.about.job_hash {

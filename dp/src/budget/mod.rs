@@ -2,6 +2,7 @@
 //!
 //! It depends on public parameters only: not on who survived, what was sampled or what was released.
 
+mod estimate;
 mod job;
 
 use serde::{Deserialize, Serialize};
@@ -104,4 +105,4 @@ pub struct Guarantee {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -82,7 +82,7 @@ impl AdversaryClaim {
             Err(other) => return Err(other),
         };
         let honest_shares = adversary.honest_shares(&job.training);
-        Ok(Self { adversary, honest_shares, guarantee })
+        Ok(Self { adversary, honest_shares, guarantee, pld_estimate: None })
     }
 }
 

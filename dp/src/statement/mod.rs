@@ -4,6 +4,7 @@
 //! [`PrivacyStatement::verify`]; nothing in it is typed in by hand except who it is about.
 
 mod build;
+mod estimate;
 mod text;
 mod verify;
 mod words;
@@ -148,6 +149,9 @@ pub struct AdversaryClaim {
     pub honest_shares: u16,
     /// The guarantee; absent if the deductions from delta leave none to state.
     pub guarantee: Option<Guarantee>,
+    /// Numerical ESTIMATE of epsilon by privacy-loss distributions, below the bound; not a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pld_estimate: Option<f64>,
 }
 
 /// One kind of release.

@@ -77,7 +77,8 @@ impl AdversaryClaim {
             .guarantee
             .as_ref()
             .map_or("no bound is claimed".to_owned(), |g| format!("{:.4}", g.epsilon.epsilon));
-        format!("{who} ({} noise shares): {epsilon}", self.honest_shares)
+        let estimate = self.pld_estimate.map_or(String::new(), |e| format!(" (estimate {e:.4})"));
+        format!("{who} ({} noise shares): {epsilon}{estimate}", self.honest_shares)
     }
 }
 

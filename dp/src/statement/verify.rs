@@ -73,6 +73,7 @@ impl PrivacyStatement {
             (None, None) => {}
             (stated, derived) => same("claims", &stated.is_some(), &derived.is_some())?,
         }
+        self.verify_estimates()?;
         match (&self.claims, self.about.audit_lower_bound) {
             (Some(claims), Some(audit)) if audit.is_nan() || audit > claims.epsilon => {
                 Err(mismatch("audit_lower_bound", &audit, &format!("at most {}", claims.epsilon)))
@@ -129,6 +130,14 @@ fn compare_guarantee(stated: &Guarantee, derived: &Guarantee) -> Result<(), DpEr
     within("delta_terms.cryptography", s.cryptography, d.cryptography, magnified)?;
     close("delta_terms.at_epsilon", s.at_epsilon, d.at_epsilon)?;
     within("delta_terms.remaining", s.remaining, d.remaining, magnified)
+}
+
+/// Estimates may differ by what transforms on other processors round differently.
+pub(super) fn compare_estimate(stated: Option<f64>, derived: Option<f64>) -> Result<(), DpError> {
+    match (stated, derived) {
+        (Some(stated), Some(derived)) => within("pld_estimate", stated, derived, 1e3),
+        (stated, derived) => same("pld_estimate", &stated, &derived),
+    }
 }
 
 fn same<T: PartialEq + Debug>(field: &str, stated: &T, derived: &T) -> Result<(), DpError> {

@@ -1,6 +1,7 @@
 //! One file per subcommand that does more than call the library.
 
 pub mod audit;
+mod privacy;
 mod run;
 mod secagg;
 
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory as _;
 use tributary_simulations::evidence::RunDir;
 use tributary_simulations::finish::{self, Finish, finish};
-use tributary_simulations::plan_report::{ASSUMED_RECORDS, PlanReport};
+use tributary_simulations::plan_report::PlanReport;
 use tributary_simulations::scenario::{Scenario, load_job};
 use tributary_simulations::summary::Summary;
 use tributary_simulations::{data::DataDir, report, verify};
@@ -36,7 +37,7 @@ pub fn run(cli: Cli) -> Result<()> {
             println!("{}", out.join(report::FILE).display());
             Ok(())
         }
-        Command::Privacy { job, declared, json } => privacy(&job, declared, json),
+        Command::Privacy(args) => privacy::run(&args),
         Command::Secagg(args) => secagg::run(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Completions { shell } => {
@@ -80,20 +81,6 @@ fn finish_run(args: &FinishArgs) -> Result<()> {
     let summary = finish(&task, &mut |step| spinner.set_message(step.to_owned()))?;
     spinner.finish_and_clear();
     tell(&summary, &args.out);
-    Ok(())
-}
-
-fn privacy(path: &Path, declared: Vec<u64>, json: bool) -> Result<()> {
-    let job = load_job(path)?;
-    let declared =
-        if declared.is_empty() { vec![ASSUMED_RECORDS; job.agencies.len()] } else { declared };
-    let report =
-        PlanReport::of(&job, &declared).with_context(|| format!("job {}", path.display()))?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        println!("{report}");
-    }
     Ok(())
 }
 

@@ -181,7 +181,9 @@ fn write_released_model(path: &Path, replayed: &Replay) -> Result<(), Simulation
 fn write_statement(out: &Path, replayed: &Replay) -> Result<(), SimulationError> {
     let path: PathBuf = out.join(statement::FILE);
     let statement =
-        statement::build(&replayed.plan, &replayed.record, is_simulated(&replayed.manifest))?;
+        statement::build(&replayed.plan, &replayed.record, is_simulated(&replayed.manifest))?
+            .with_estimates()
+            .map_err(|e| SimulationError::evidence("privacy statement", e))?;
     let problem = |e: serde_json::Error| SimulationError::Results {
         path: path.clone(),
         problem: e.to_string(),

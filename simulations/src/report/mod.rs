@@ -7,11 +7,14 @@ mod bars;
 mod charts;
 mod privacy;
 mod sections;
+mod statement;
 mod strip;
 mod svg;
 mod words;
 
 use std::path::Path;
+
+pub use statement::statement_page;
 
 use crate::error::{SimulationError, write_file};
 use crate::evidence::RECORD;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::plan::PlanArgs;
 use super::{Dir, book};
 use crate::data_dir::DataDir;
 
@@ -18,6 +19,8 @@ pub enum Budget {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether a job would fit into what is left, and what would. Changes nothing.
+    Plan(PlanArgs),
     /// Print the hash-chained book as JSON lines, for an auditor and for the safe.
     Export {
         #[command(flatten)]
@@ -73,6 +76,7 @@ impl Budget {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Show { dir, json } => book::show(&DataDir::open(&dir.data_dir)?, json).await,
+            Self::Plan(args) => args.run().await,
             Self::Export { dir } => book::export(&DataDir::open(&dir.data_dir)?).await,
             Self::Verify { dir, export, head } => {
                 let dir = DataDir::open(&dir.data_dir)?;

@@ -5,6 +5,7 @@ mod budget;
 mod dataset;
 mod enrol;
 mod job;
+mod plan;
 mod status;
 
 use std::path::PathBuf;
