@@ -104,7 +104,7 @@ impl<'a> Tape<'a> {
             let unfolded = conv::unfold(input, &w.size(), geometry)?;
             let output = conv::forward_unfolded(&unfolded, &w, b.as_ref())?;
             self.record(Op::Linear, &unfolded, &output, Some(weight), bias)?;
-            return Ok(conv::as_image(&output, &conv::output_size(input, &w.size(), geometry)?)?);
+            return conv::as_image(&output, &conv::output_size(input, &w.size(), geometry)?);
         }
         let output = conv::forward(input, &w, b.as_ref(), geometry)?;
         let kernel = w.size();

@@ -19,10 +19,7 @@ fn attention_of_every_kind() {
             let mut p = Parameters::new(kind, 1);
             let layer = Attention::new(&mut p, "a", options).unwrap();
             let network = Net(|t: &mut Tape<'_>, x: &[Tensor]| {
-                let mask = (!options.causal).then(|| {
-                    let seen = x[1].view([-1, 1, 1, 5]).gt(0);
-                    seen
-                });
+                let mask = (!options.causal).then(|| x[1].view([-1, 1, 1, 5]).gt(0));
                 Ok(probe_loss(&layer.forward(t, &x[0], mask.as_ref())?))
             });
             // The first position of each row may always be seen.
