@@ -116,7 +116,7 @@ mod tests {
             let (a, g) = values.split_at(5 * 11);
             let inputs = LayerRows { values: a, stride: 11, width: 10 };
             let gradients = LayerRows { values: g, stride: 3, width: 2 };
-            let mut sum = vec![0.0f64; 2 * 11];
+            let mut sum = [0.0f64; 2 * 11];
             for i in start..5 {
                 for (o, g) in gradients.row(i).iter().enumerate() {
                     let row = inputs.row(i).iter().chain([&1.0]);
@@ -144,7 +144,7 @@ mod tests {
             Ok::<_, ()>(4.0)
         })
         .unwrap();
-        assert_eq!(asked, [1..3], "only where a sum is needed and finite");
+        assert_eq!(asked, std::slice::from_ref(&(1..3)), "only where a sum is needed and finite");
         assert_eq!(found.non_finite, 1);
         assert_eq!(found.rows[0], Some(1.0));
         assert_eq!(found.rows[1], found.rows[2]);
