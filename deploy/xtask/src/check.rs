@@ -73,13 +73,20 @@ fn steps(repo: &Repo, no_torch: bool) -> Vec<Step> {
     if !no_torch {
         tests.command.env("TRIBUTARY_REQUIRE_PYTHON", "1");
     }
-    vec![
+    // opendp, the oracle of samplers and conversions, is in a workspace of its own.
+    let oracle = ["test", "--locked", "--manifest-path", "dp/oracle/Cargo.toml"];
+    let oracle = Step { title: "samplers against opendp", command: cargo(repo, oracle) };
+    let mut steps = vec![
         Step { title: "format", command: cargo(repo, ["fmt", "--all", "--check"]) },
         step("lints", &["clippy", "--all-targets"], &["--", "-D", "warnings"]),
         step("programs", &["build", "--bins"], &[]),
         tests,
         doc,
-    ]
+    ];
+    if !no_torch {
+        steps.push(oracle);
+    }
+    steps
 }
 
 fn timed(step: &mut Step) -> Result<std::time::Duration> {
@@ -123,6 +130,7 @@ mod tests {
                 "build --bins --workspace --locked",
                 "test --workspace --locked",
                 "doc --no-deps --workspace --locked",
+                "test --locked --manifest-path dp/oracle/Cargo.toml",
             ]
         );
         assert!(lines(false)[4].starts_with("RUSTDOCFLAGS='-D warnings'"));

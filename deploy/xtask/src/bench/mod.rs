@@ -14,7 +14,6 @@ mod peers;
 mod report;
 mod run;
 mod summary;
-#[expect(dead_code, reason = "`bench dp` calls it")]
 mod training;
 
 use std::fs;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::machine::{self, Machine};
 use super::run::Failure;
-use super::{FOLDER, report};
+use super::{FOLDER, report, training};
 use crate::support::interrupt::Interrupted;
 use crate::support::repo::Repo;
 use crate::support::ui;
@@ -24,14 +24,15 @@ use crate::support::ui;
 /// Options of `cargo xtask bench dp`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Takes about a minute after the build. Leave the machine idle meanwhile.\n\n\
+    after_help = "Takes about three minutes after the build, and five more with --peers. Leave the machine idle meanwhile.\n\n\
         Results: target/bench/dp.json. Logs of the programs: target/bench/logs.\n\n\
         Examples:\n  \
         cargo xtask bench dp --quick\n  \
         cargo xtask bench dp --peers"
 )]
 pub struct DpArgs {
-    /// Also what peers' users call: opendp's whole measurement beside its bare sampler.
+    /// Also what peers' users call: opendp's whole measurement beside its bare sampler, and Opacus's
+    /// steps beside ours. Opacus comes from PyPI with PyTorch: some gigabytes, once.
     #[arg(long)]
     peers: bool,
     /// Fewer samples and repeats.
@@ -58,7 +59,11 @@ pub type Figures = Map<String, Value>;
 type Part = (&'static str, fn(&Run<'_>) -> Result<Figures>);
 
 /// What is measured, in this order.
-const PARTS: &[Part] = &[("samplers", samplers::measure)];
+const PARTS: &[Part] = &[("samplers", samplers::measure), ("training steps", training_steps)];
+
+fn training_steps(run: &Run<'_>) -> Result<Figures> {
+    training::measure(run.repo, &run.repo.root().join(FOLDER), run.peers)
+}
 
 /// Measures everything and writes `dp.json`.
 pub fn run(repo: &Repo, args: &DpArgs) -> Result<()> {
