@@ -47,7 +47,8 @@ pub struct ReleaseParameters {
     /// Bound eta on what rounding in a node's sum adds to one unit's influence, relative to the clip
     /// norm. The bound of a plain f64 sum over `max_units_per_node` is taken if it is larger.
     pub float_error: f64,
-    /// Hard cap on the units in a node's batch.
+    /// Units in a node's batch that clamp and lanes are made for. A batch with more may be clamped,
+    /// which privacy does not notice; `float_error` has to cover it.
     pub max_units_per_node: u64,
     /// Whose noise the guarantee counts on.
     #[serde(default, skip_serializing_if = "NoiseScope::is_default")]

@@ -84,7 +84,11 @@ over max_units_per_node if larger); rounding of scale times sum as sqrt(d) 2^-20
 are exact; the accountant rounds upwards";
 
 /// What no epsilon covers.
-pub(super) const NOT_COVERED: [&str; 5] = [
+pub(super) const NOT_COVERED: [&str; 8] = [
+    "the time that training takes, which depends on how many units were drawn: amplification by \
+sampling assumes that nobody measures it",
+    "records beyond 2^20 at a node, which are not read: there one record more pushes another out",
+    "who or what one unit is: a record is one of the parsed file, a person the exact text of a cell",
     "hyperparameter tuning and model selection on the same data outside this job",
     "label lists, categories, bounds and feature names, which come from the schema",
     "the declared number of records per node, cohort, survivors and times of messages",

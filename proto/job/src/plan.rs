@@ -59,7 +59,8 @@ pub struct OperationPlan {
     pub clamp: i64,
     /// Bits of a lane of the vectors: the sum over all nodes fits, whatever the data.
     pub lane_bits: u8,
-    /// Most records a node may hold; it leaves out what is above.
+    /// Most records a node has declared: the clamp and the lanes fit so many. Without noise a node
+    /// leaves out what is above.
     pub max_records: u64,
     /// Poisson sampling rate of units.
     pub sampling_rate: f64,

@@ -278,13 +278,14 @@ fn terms(epsilon: f64, delta: f64) -> anyhow::Result<BudgetLimit> {
     })
 }
 
-/// Two significant digits: a declared constant should not move with every record.
+/// Two significant digits, rounded up: a declared constant should not move with every record, and
+/// clamp and lanes should fit all of them.
 fn rounded(n: u64) -> u64 {
     let mut unit = 1;
     while n / unit >= 100 {
         unit *= 10;
     }
-    (n + unit / 2) / unit * unit
+    n.div_ceil(unit) * unit
 }
 
 #[cfg(test)]
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn declared_counts_have_two_significant_digits() {
-        let cases = [(0, 0), (7, 7), (99, 99), (101, 100), (46_849, 47_000), (99_600, 100_000)];
+        let cases = [(0, 0), (7, 7), (99, 99), (101, 110), (46_849, 47_000), (99_600, 100_000)];
         for (n, expected) in cases {
             assert_eq!(rounded(n), expected, "{n}");
         }

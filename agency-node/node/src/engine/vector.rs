@@ -44,8 +44,15 @@ pub(super) fn make(
         return Err("the job names persons, but its release protects single records".into());
     }
     let persons = persons_of(unit, data)?;
-    // The width of the lanes and the rounding bound cover this many; what is above is left out.
-    let most = usize::try_from(operation.max_records.min(MAX_RECORDS_PER_NODE));
+    // Leaving out what is above a declared count would let one unit more push another out, and that
+    // is twice what the noise covers. So a private sum has all units that a node may hold, which the
+    // rounding bound covers; beyond the declared count the clamp or the lanes may bite, which costs
+    // truth and not privacy. Without noise the lanes alone decide.
+    let most = match operation.release {
+        Some(_) => MAX_RECORDS_PER_NODE,
+        None => operation.max_records.min(MAX_RECORDS_PER_NODE),
+    };
+    let most = usize::try_from(most);
     let most = most.unwrap_or(usize::MAX);
     let units = persons.map_or(data.len(), covered).min(most);
     let Sum { values, count, non_finite } = match operation.operation {

@@ -325,3 +325,61 @@ fn adaptive_clipping_scales_with_the_clip_norm_and_counts_units() {
         assert!((*found as f64 - sum * operation.scale / 1e5).abs() <= 1.0, "{found} {sum}");
     }
 }
+
+/// The pair that a cap by declared counts would have given away: one record in front of a table that
+/// holds more than was declared. The sums of all records differ by that record alone.
+#[test]
+fn a_unit_more_pushes_no_other_out_of_a_private_sum() {
+    let model = ModelSpec::Mlp { hidden: vec![] };
+    let layout = ParameterLayout::of(&model, 1, 1);
+    let state = ModelState::initial(&layout, 1, 7);
+    let mut trainer = ReferenceTrainer::new(&model, 1, 1);
+    let clip = 0.5;
+    let release = Release::derive(&ReleaseParameters {
+        clip_norm: clip,
+        dimension: layout.total(),
+        noise_multiplier: 1.0,
+        sampling_rate: 1.0,
+        cohort: 5,
+        min_survivors: 4,
+        colluders: 1,
+        float_error: FLOAT_ERROR,
+        max_units_per_node: 20,
+        noise: NoiseScope::Distributed,
+        count_noise: None,
+    });
+    let release = release.unwrap();
+    for persons in [false, true] {
+        let numeric = FeatureSpec::numeric("x", 0.0, 1000.0, Transform::Identity);
+        let mut spec = DataSpec::new(LabelSpec::binary("y", "1", "0"), vec![numeric]);
+        spec.person_column = persons.then(|| "who".into());
+        let rows: String = (0..40).map(|i| format!("p{i},{},1\n", i * 25)).collect();
+        let data = |first: &str| {
+            let text = format!("who,x,y\n{first}{rows}");
+            Dataset::read_csv(text.as_bytes(), &spec).unwrap()
+        };
+        let operation = OperationPlan {
+            clip_norm: clip,
+            scale: release.scale,
+            clamp: 1 << 30,
+            max_records: 20,
+            unit: if persons { Unit::Person } else { Unit::Record },
+            release: Some(release.clone()),
+            ..operation(&layout)
+        };
+        let mut sum = |data: &Dataset| {
+            // The same rounding and noise on both sides: what differs is the unit.
+            let mut rng = SecretRng::danger_deterministic([6; 32]);
+            let noise = DiscreteGaussian::new(release.sigma_local).unwrap();
+            let noise = noise.prepare(operation.vector_len as usize, &mut rng);
+            let mut rng = SecretRng::danger_deterministic([7; 32]);
+            let made = make(&operation, data, &mut trainer, &state, Some(noise), &mut rng);
+            operation.from_lanes(&made.unwrap().lanes)
+        };
+        let (without, with) = (sum(&data("")), sum(&data("new,1000,0\n")));
+        let squared = |(a, b): (&i64, &i64)| ((a - b) as f64).powi(2);
+        let moved = without.iter().zip(&with).map(squared).sum::<f64>().sqrt();
+        assert!(moved <= release.sensitivity, "{moved} of {}", release.sensitivity);
+        assert!(moved > 0.9 * release.scale * clip, "the new one is in: {moved}");
+    }
+}
