@@ -2,6 +2,7 @@
 
 mod run;
 mod secagg;
+mod utility;
 
 use std::path::Path;
 
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<()> {
         }
         Command::Privacy { job, declared, json } => privacy(&job, declared, json),
         Command::Secagg(args) => secagg::run(&args),
+        Command::Utility(args) => utility::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());
             Ok(())

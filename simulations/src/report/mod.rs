@@ -8,7 +8,7 @@ mod charts;
 mod privacy;
 mod sections;
 mod strip;
-mod svg;
+pub(crate) mod svg;
 mod words;
 
 use std::path::Path;
