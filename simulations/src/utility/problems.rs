@@ -174,10 +174,10 @@ fn digits_settings() -> Vec<Settings> {
             out.push(Settings {
                 mode,
                 epsilon: Some(epsilon),
-                rounds: 120,
+                rounds: if person { 40 } else { 120 },
                 sampling_rate: if person { 0.5 } else { 0.25 },
                 clip_norm: if person { 8.0 } else { 1.0 },
-                learning_rate: (8.0, 2.0),
+                learning_rate: if person { (1.0, 0.5) } else { (8.0, 2.0) },
                 momentum: 0.5,
             });
         }

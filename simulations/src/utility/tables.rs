@@ -66,14 +66,12 @@ impl Tables {
     pub fn write(&self, root: &Path) -> Result<DataDir, SimulationError> {
         let dir = DataDir::new(root);
         let mut all = format!("{}\n", self.header);
-        for (agency, train, test) in &self.silos {
-            if train.count == 0 || test.count == 0 {
-                let text = format!(
-                    "{agency} has {} rows to train on and {} held out: both are \
-                     needed",
-                    train.count, test.count
-                );
-                return Err(SimulationError::Data(text));
+        for ((agency, train, test), (trained, held_out)) in self.silos.iter().zip(self.sizes()) {
+            if trained == 0 || held_out == 0 {
+                return Err(SimulationError::Data(format!(
+                    "{agency} has {trained} rows to train on and {held_out} held out: both are \
+                     needed"
+                )));
             }
             let folder = root.join(agency);
             make_folder(&folder)?;
