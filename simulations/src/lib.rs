@@ -24,6 +24,7 @@ pub mod statement;
 pub mod summary;
 pub mod synthetic;
 pub mod trainers;
+pub mod utility;
 pub mod verify;
 
 pub use error::SimulationError;

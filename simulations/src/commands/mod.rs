@@ -4,6 +4,7 @@ pub mod audit;
 mod privacy;
 mod run;
 mod secagg;
+mod utility;
 
 use std::path::Path;
 
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Privacy(args) => privacy::run(&args),
         Command::Secagg(args) => secagg::run(&args),
         Command::Audit(args) => audit::audit(&args),
+        Command::Utility(args) => utility::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());
             Ok(())

@@ -9,7 +9,7 @@ mod privacy;
 mod sections;
 mod statement;
 mod strip;
-mod svg;
+pub(crate) mod svg;
 mod words;
 
 use std::path::Path;

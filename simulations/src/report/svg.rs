@@ -128,6 +128,21 @@ impl Svg {
     }
 }
 
+impl Svg {
+    /// The drawing as a file of its own, with its style sheet.
+    pub fn standalone(self, title: &str, description: &str, style: &str) -> String {
+        format!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img"><title>{}</title><desc>{}</desc><style>{style}</style>{}</svg>
+"#,
+            self.width,
+            self.height,
+            escape(title),
+            escape(description),
+            self.body.replace("><", ">\n<")
+        )
+    }
+}
+
 /// Text that is safe in HTML, in attributes too.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
