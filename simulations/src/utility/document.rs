@@ -156,7 +156,7 @@ impl Document {
                 (&other.problem, other.what, &other.mode, other.target)
                     == (&run.problem, run.what, &run.mode, run.target)
             };
-            match groups.iter_mut().find(|group| group.iter().all(|other| same(other))) {
+            match groups.iter_mut().find(|group| group.iter().all(&same)) {
                 Some(group) => group.push(run),
                 None => groups.push(vec![run]),
             }
