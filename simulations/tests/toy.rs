@@ -279,6 +279,8 @@ fn adaptive_clipping_finds_its_norm_and_verifies() {
     let state = replay(&run, |_, _| Ok(())).unwrap().state;
     let clip = 100.0 * state.clip_factor();
     assert!(clip < 3.0, "{clip}: {verdict}");
+    // Whoever was away got the moved clip norm with the state, and takes part again.
+    assert_eq!(summary.survivors.last().map(Vec::len), Some(5));
     let fixed = Summary::read(&RESULTS.path().join("summary.json")).unwrap().test_auc.unwrap();
     let found = summary.test_auc.unwrap();
     assert!(found > fixed - 0.1, "{found}, with a fixed norm {fixed}");

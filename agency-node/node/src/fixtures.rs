@@ -124,6 +124,8 @@ pub(crate) fn policy() -> Policy {
         min_corrupt_fraction: 0.0,
         max_rounds: 100,
         max_parameters: 1000,
+        max_local_epochs: 20,
+        person_columns: Default::default(),
     }
 }
 

@@ -3,9 +3,11 @@
 //! The aggregator cannot weaken it: every offer is held against it before anything is loaded,
 //! reserved or sent. A refusal carries a code from the fixed list and public numbers only.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tributary_dp::Unit;
 use tributary_job::spec::{ModelSpec, PrivacyMode};
 use tributary_job::{Manifest, Plan};
 use tributary_wire::session::RefusalCode;
@@ -37,6 +39,17 @@ pub struct Policy {
     /// Most parameters of a model: memory and time of this node.
     #[serde(default = "default_max_parameters")]
     pub max_parameters: u64,
+    /// Most passes over the records between two rounds, where agencies train locally.
+    #[serde(default = "default_max_local_epochs")]
+    pub max_local_epochs: u32,
+    /// Per dataset, the column that says whose a record is. A job that protects persons must name
+    /// exactly this one: with another, near-unique column every record would pass for a person.
+    #[serde(default)]
+    pub person_columns: BTreeMap<String, String>,
+}
+
+fn default_max_local_epochs() -> u32 {
+    20
 }
 
 fn default_corrupt_fraction() -> f64 {
@@ -161,6 +174,18 @@ impl Policy {
             let text = format!("{} rounds, at most {}", plan.rounds, self.max_rounds);
             return refuse(RefusalCode::PolicyOperation, text);
         }
+        let epochs = spec.training.local.map_or(0, |local| local.epochs);
+        if epochs > self.max_local_epochs {
+            let text = format!("{epochs} local epochs, at most {}", self.max_local_epochs);
+            return refuse(RefusalCode::PolicyOperation, text);
+        }
+        if spec.privacy.mode.is_private() && spec.unit() == Unit::Person {
+            let column = spec.data.person_column.as_ref();
+            if column != self.person_columns.get(&spec.dataset) || column.is_none() {
+                let text = "persons by another column than the one this agency has set";
+                return refuse(RefusalCode::PolicyMode, text.into());
+            }
+        }
         let t = plan.roster.thresholds;
         if t.u_min < self.min_survivors {
             let text = format!("opens sums of {}, at least {}", t.u_min, self.min_survivors);
@@ -207,6 +232,39 @@ mod tests {
         let silent = EXAMPLE.replace("max_parameters = 100_000_000\n", "");
         assert_ne!(silent, EXAMPLE);
         assert_eq!(Policy::parse(&silent).unwrap().max_parameters, 100_000_000);
+    }
+
+    #[test]
+    fn the_agency_says_which_column_tells_persons_apart() {
+        let text = include_str!("../../../deploy/demo/flights.toml");
+        let mut spec = tributary_job::JobSpec::from_toml(text).unwrap();
+        spec.privacy.mode = PrivacyMode::Person;
+        spec.data.person_column = Some("row_id".into());
+        spec.validate().unwrap();
+        let key = |i: usize| hex::encode([i as u8 + 1; 32]);
+        let roster = spec.agencies.iter().enumerate().map(|(i, agency)| {
+            let (agency, signing_key) = (agency.clone(), key(i));
+            tributary_job::manifest::RosterEntry { agency, signing_key, declared_records: 10_000 }
+        });
+        let manifest = Manifest {
+            version: tributary_job::manifest::MANIFEST_VERSION,
+            roster: roster.collect(),
+            aggregator_key: key(100),
+            nonce: String::new(),
+            spec,
+        };
+        let plan = Plan::derive(&manifest).unwrap();
+        let mut policy = Policy::parse(EXAMPLE).unwrap();
+        policy.modes.push(PrivacyMode::Person);
+        policy.max_epsilon_per_job = 100.0;
+        let refused = |policy: &Policy| policy.check(&manifest, &plan).err().map(|r| r.text);
+        for column in [None, Some("passenger")] {
+            policy.person_columns =
+                column.map(|c| ("flights".into(), c.into())).into_iter().collect();
+            assert!(refused(&policy).unwrap().contains("another column"), "{column:?}");
+        }
+        policy.person_columns = [("flights".into(), "row_id".into())].into();
+        assert_eq!(refused(&policy), None);
     }
 
     #[test]

@@ -7,9 +7,12 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use tributary_job::Normalisation;
 
-use crate::batch::{Batch, Rows};
+use crate::batch::{Batch, MICROBATCH, Rows};
 use crate::dataset::Dataset;
 use crate::trainer::{Trainer, TrainerError};
+
+/// Rows whose features are in memory at a time.
+const GROUP: usize = MICROBATCH;
 
 /// How to train.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,17 +77,22 @@ pub fn train(
     for _ in 0..settings.epochs {
         shuffle(&mut order, &mut rng);
         for step in order.chunks(settings.batch_size.max(1)) {
-            inputs.clear();
-            labels.clear();
-            for (source, record) in step {
-                let dataset = sources[*source].dataset;
-                dataset.features(&[*record], norm, &mut row);
-                inputs.extend_from_slice(&row);
-                labels.extend(dataset.labels(&[*record]));
+            let mut total = vec![0.0; parameters.len()];
+            // A large batch is never in memory as a whole.
+            for group in step.chunks(GROUP) {
+                inputs.clear();
+                labels.clear();
+                for (source, record) in group {
+                    let dataset = sources[*source].dataset;
+                    dataset.features(&[*record], norm, &mut row);
+                    inputs.extend_from_slice(&row);
+                    labels.extend(dataset.labels(&[*record]));
+                }
+                let batch = Batch::new(Rows::new(&inputs, row.len())?, &labels)?;
+                let sum = trainer.gradient_sum(&parameters, &batch)?;
+                total.iter_mut().zip(&sum).for_each(|(t, s)| *t += s);
             }
-            let batch = Batch::new(Rows::new(&inputs, row.len())?, &labels)?;
-            let sum = trainer.gradient_sum(&parameters, &batch)?;
-            state.apply(&mut parameters, &sum, step.len() as f64);
+            state.apply(&mut parameters, &total, step.len() as f64);
         }
     }
     Ok(parameters)

@@ -433,8 +433,8 @@ impl LocalSpec {
 impl PrivacySpec {
     fn validate(&self) -> Result<(), SpecError> {
         let positive = |v: f64| v.is_finite() && v > 0.0;
-        if !positive(self.clip_norm) {
-            return Err(SpecError::new("privacy.clip_norm", "must be finite and positive"));
+        if !(1e-20..=1e20).contains(&self.clip_norm) {
+            return Err(SpecError::new("privacy.clip_norm", "must be between 1e-20 and 1e20"));
         }
         if !(positive(self.sampling_rate) && self.sampling_rate <= 1.0) {
             return Err(SpecError::new("privacy.sampling_rate", "must be in (0, 1]"));
@@ -479,8 +479,8 @@ impl AdaptiveClip {
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return Err(SpecError::new(field("learning_rate"), "must be in (0, 1]"));
         }
-        if self.count_noise.is_some_and(|v| !(v.is_finite() && v > 0.0)) {
-            return Err(SpecError::new(field("count_noise"), "must be finite and positive"));
+        if self.count_noise.is_some_and(|v| !(1e-3..=1e9).contains(&v)) {
+            return Err(SpecError::new(field("count_noise"), "must be between 0.001 and 1e9"));
         }
         Ok(())
     }

@@ -195,6 +195,13 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
         min_corrupt_fraction: 0.0,
         max_rounds: plan.rounds,
         max_parameters: plan.layout.total() as u64,
+        max_local_epochs: u32::MAX,
+        person_columns: spec
+            .data
+            .person_column
+            .iter()
+            .map(|column| (spec.dataset.clone(), column.clone()))
+            .collect(),
     }
 }
 
@@ -204,7 +211,10 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
 /// From the accountant, or if no account could hold the job.
 pub fn limit_for(spec: &JobSpec, plan: &Plan) -> Result<BudgetLimit, SimulationError> {
     let refuse = |text: String| SimulationError::Federation(text);
-    let any = |epsilon: f64| BudgetLimit::new(epsilon, spec.privacy.delta);
+    let unit = ProtectedUnit::of(spec).unwrap_or_default();
+    let any = |epsilon: f64| {
+        BudgetLimit::new(epsilon, spec.privacy.delta).map(|limit| limit.for_unit(unit))
+    };
     let Some(privacy) = &plan.privacy else {
         return any(8.0).ok_or_else(|| refuse("no budget account fits the job's delta".into()));
     };

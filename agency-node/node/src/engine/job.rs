@@ -125,6 +125,9 @@ impl ActiveJob {
         let total = self.plan.layout.total();
         let state = ModelState::decode(state, total, self.plan.numeric_features)
             .map_err(|e| e.to_string())?;
+        if state.clip_factor.is_some() && self.plan.training.count_scale.is_none() {
+            return Err("a state with a clip norm of its own, in a job whose norm is fixed".into());
+        }
         let certificate =
             ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
         certificate.verify(&self.plan.roster).map_err(|e| e.to_string())?;

@@ -41,13 +41,16 @@ impl ActiveJob {
     /// plan, so a stream of pieces cannot fill the memory.
     fn take_chunk(&mut self, chunk: &StateChunk) -> Result<Option<Arrived>, String> {
         let floats = self.plan().layout.total() * 2 + self.plan().numeric_features * 2;
-        let expected = 20 + floats * 4;
+        let least = 20 + floats * 4;
+        // A clip norm that has moved travels at the end.
+        let most = least + if self.plan().training.count_scale.is_some() { 8 } else { 0 };
+        let pieces = |bytes: usize| bytes.div_ceil(MAX_STATE_CHUNK_BYTES);
         if let Some(certificate) = &chunk.certificate {
             let qc = ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
             qc.verify(&self.plan().roster).map_err(|e| e.to_string())?;
-            if chunk.index != 0 || chunk.count as usize != expected.div_ceil(MAX_STATE_CHUNK_BYTES)
+            if chunk.index != 0 || ![pieces(least), pieces(most)].contains(&(chunk.count as usize))
             {
-                return Err(format!("{} pieces for a state of {expected} bytes", chunk.count));
+                return Err(format!("{} pieces for a state of {most} bytes", chunk.count));
             }
             let (count, certificate) = (chunk.count, certificate.clone());
             self.transfer = Some(Transfer { count, next: 0, bytes: Vec::new(), certificate });
@@ -55,7 +58,7 @@ impl ActiveJob {
         let Some(transfer) = &mut self.transfer else {
             return Err("a piece of a state without its certificate".into());
         };
-        if chunk.index != transfer.next || transfer.bytes.len() + chunk.data.len() > expected {
+        if chunk.index != transfer.next || transfer.bytes.len() + chunk.data.len() > most {
             return Err(format!("piece {} of a state out of turn", chunk.index));
         }
         transfer.bytes.extend_from_slice(&chunk.data);

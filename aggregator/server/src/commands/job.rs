@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use rand_core::RngCore;
+use tributary_dp::Unit;
 use tributary_job::manifest::{MANIFEST_VERSION, RosterEntry};
 use tributary_job::spec::PrivacyMode;
 use tributary_job::{JobSpec, Manifest, Plan};
@@ -138,8 +139,13 @@ fn specification(
 async fn submit(dir: &DataDir, spec: &JobSpec) -> anyhow::Result<()> {
     let plan = rehearse(spec)?;
     if let Some(epsilon) = plan.epsilon()? {
+        let unit = match spec.unit() {
+            Unit::Record => "record",
+            Unit::Person => "person",
+            Unit::Silo => "agency",
+        };
         eprintln!(
-            "plan: epsilon {:.3} at delta {:e} per record, noise multiplier {:.3}, {} secure rounds, \
+            "plan: epsilon {:.3} at delta {:e} per {unit}, noise multiplier {:.3}, {} secure rounds, \
              sums of at least {} agencies",
             epsilon.epsilon,
             epsilon.delta,
@@ -167,6 +173,9 @@ async fn submit(dir: &DataDir, spec: &JobSpec) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Records of an agency where no table is known yet.
+const STAND_IN_RECORDS: u64 = 10_000;
+
 /// The plan that would follow, with stand-ins for keys and counts: a job whose numbers do not fit
 /// together is refused here and not when all agencies have come.
 fn rehearse(spec: &JobSpec) -> anyhow::Result<Plan> {
@@ -176,11 +185,14 @@ fn rehearse(spec: &JobSpec) -> anyhow::Result<Plan> {
          simulations only; agencies are offered \"record\", \"person\", \"record-local\", \"silo\" and \
          \"none\""
     );
-    let key = |i: usize| hex::encode([i as u8; 32]);
+    let key = |i: usize| {
+        let number = (i as u64).to_le_bytes();
+        hex::encode(tributary_secagg::hash("tributary/placeholder-key/v1", &[&number]).0)
+    };
     let entry = |(i, agency): (usize, &String)| RosterEntry {
         agency: agency.clone(),
         signing_key: key(i),
-        declared_records: 1,
+        declared_records: STAND_IN_RECORDS,
     };
     let manifest = Manifest {
         version: MANIFEST_VERSION,

@@ -14,6 +14,9 @@ use super::SpecError;
 /// Most classes of a label.
 pub const MAX_CLASSES: usize = 1000;
 
+/// Longest name of a column and longest text of a cell that a job may list, bytes.
+pub const MAX_TEXT: usize = 256;
+
 /// Most model inputs.
 pub const MAX_INPUTS: usize = 100_000;
 
@@ -173,7 +176,43 @@ impl DataSpec {
         self.max_records_per_person.unwrap_or(DEFAULT_RECORDS_PER_PERSON)
     }
 
+    /// Before any name is multiplied by a count: a column's name and a cell's text are short, and names
+    /// have no blanks around them, which reading a header takes off.
+    fn check_texts(&self) -> Result<(), SpecError> {
+        let short = |field: &str, text: &str| match text.len() {
+            0..=MAX_TEXT => Ok(()),
+            n => Err(SpecError::new(field, format!("a text of {n} bytes, at most {MAX_TEXT}"))),
+        };
+        let name = |field: &str, text: &str| {
+            short(field, text)?;
+            match text.trim() == text {
+                true => Ok(()),
+                false => Err(SpecError::new(field, format!("{text:?} has blanks around it"))),
+            }
+        };
+        name("data.label.column", &self.label.column)?;
+        self.person_column.iter().try_for_each(|who| name("data.person_column", who))?;
+        match &self.label.values {
+            LabelValues::Binary { positive, negative } => {
+                short("data.label", positive)?;
+                short("data.label", negative)?;
+            }
+            LabelValues::Classes(classes) => {
+                classes.iter().try_for_each(|class| short("data.label.classes", class))?;
+            }
+        }
+        self.features.iter().try_for_each(|feature| match feature {
+            FeatureSpec::Numeric { column, .. } => name("data.features", column),
+            FeatureSpec::Block { prefix, .. } => name("data.features", prefix),
+            FeatureSpec::Category { column, values } => {
+                name("data.features", column)?;
+                values.iter().try_for_each(|value| short("data.features", value))
+            }
+        })
+    }
+
     pub(super) fn validate(&self) -> Result<(), SpecError> {
+        self.check_texts()?;
         self.label.validate()?;
         if self.features.is_empty() || self.input_width() > MAX_INPUTS {
             return Err(SpecError::new("data.features", "between 1 and 100,000 inputs"));

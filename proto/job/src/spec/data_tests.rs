@@ -126,3 +126,29 @@ fn what_has_no_meaning_is_refused() {
         assert!(error.contains(expected), "{to}: {error}");
     }
 }
+
+/// A long prefix times a large count would fill the memory of whoever only looks at the job.
+#[test]
+fn long_names_and_blanks_around_them_are_refused_before_anything_is_made_of_them() {
+    let block = |prefix: &str| FeatureSpec::Block {
+        prefix: prefix.into(),
+        count: 100_000,
+        min: 0.0,
+        max: 1.0,
+    };
+    let label = LabelSpec::binary("y", "1", "0");
+    let of = |prefix: &str| DataSpec::new(label.clone(), vec![block(prefix)]).validate();
+    assert!(of("px").is_ok());
+    assert!(of(&"a".repeat(3_000_000)).unwrap_err().problem.contains("at most 256"));
+    for bad in [" px", "px ", "px\u{a0}"] {
+        assert!(of(bad).unwrap_err().problem.contains("blanks"), "{bad:?}");
+    }
+    let mut spec = DataSpec::new(label.clone(), vec![block("p")]);
+    spec.person_column = Some("who ".into());
+    assert!(spec.validate().unwrap_err().problem.contains("blanks"));
+    let long = "v".repeat(257);
+    let values = FeatureSpec::Category { column: "c".into(), values: vec![long.clone()] };
+    assert!(DataSpec::new(label, vec![values]).validate().is_err());
+    let classes = LabelSpec::classes("y", ["a".to_owned(), long]);
+    assert!(DataSpec::new(classes, vec![block("p")]).validate().is_err());
+}
