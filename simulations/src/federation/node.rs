@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tributary_dp::SecretRng;
 use tributary_job::spec::PrivacyMode;
 use tributary_job::{JobSpec, Plan};
-use tributary_node::book::{Book, BudgetLimit};
+use tributary_node::book::{Book, BudgetLimit, ProtectedUnit};
 use tributary_node::engine::{DatasetSource, Engine, Output, Record, Setup};
 use tributary_node::policy::Policy;
 use tributary_secagg::{Identity, VerifyingKey};
