@@ -71,7 +71,7 @@ fn spent(node: &Node, planned: f64) -> String {
     assert_eq!(charges, expected, "{}: one charge a round", node.agency());
     let kinds: Vec<_> = node.book().into_iter().map(|e| e.kind).collect();
     assert_eq!(kinds.first().map(String::as_str), Some("budget-registered"));
-    assert_eq!(kinds.get(1).map(String::as_str), Some("budget-reserved"), "reserved first");
+    assert_eq!(kinds.get(1).map(String::as_str), Some("budget-granted"), "granted first");
     assert_eq!(kinds.last().map(String::as_str), Some("budget-closed"), "the rest is given back");
     let spent = budget["spent"].as_f64().unwrap();
     let limit = budget["limit"].as_f64().unwrap();
