@@ -11,8 +11,9 @@ fn a_job_beyond_the_datasets_limit_fails_and_names_the_agency() {
         node.write_policy(&["spent", "fresh"], 3);
         // Only the south is careful.
         let limit = if node.agency() == "south" { "2.5" } else { "20.0" };
-        for name in ["spent", "fresh"] {
-            node.add_dataset(name, &table(5, 200), &["--epsilon-limit", limit]);
+        // Two tables, not one twice: that would have one budget.
+        for (name, seed) in [("spent", 5), ("fresh", 6)] {
+            node.add_dataset(name, &table(seed, 200), &["--epsilon-limit", limit]);
         }
     }
     federation.serve_nodes();
