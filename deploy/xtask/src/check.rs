@@ -74,7 +74,10 @@ fn steps(repo: &Repo, no_torch: bool) -> Vec<Step> {
         tests.command.env("TRIBUTARY_REQUIRE_PYTHON", "1");
     }
     // opendp, the oracle of samplers and conversions, is in a workspace of its own.
-    let oracle = ["test", "--locked", "--manifest-path", "dp/oracle/Cargo.toml"];
+    // Beside what `bench dp` builds of it: one opendp for both.
+    let target = ["--target-dir", "target/oracle"];
+    let what = ["test", "--locked", "--manifest-path", "dp/oracle/Cargo.toml"];
+    let oracle = what.into_iter().chain(target);
     let oracle = Step { title: "samplers against opendp", command: cargo(repo, oracle) };
     let mut steps = vec![
         Step { title: "format", command: cargo(repo, ["fmt", "--all", "--check"]) },
@@ -130,7 +133,7 @@ mod tests {
                 "build --bins --workspace --locked",
                 "test --workspace --locked",
                 "doc --no-deps --workspace --locked",
-                "test --locked --manifest-path dp/oracle/Cargo.toml",
+                "test --locked --manifest-path dp/oracle/Cargo.toml --target-dir target/oracle",
             ]
         );
         assert!(lines(false)[4].starts_with("RUSTDOCFLAGS='-D warnings'"));

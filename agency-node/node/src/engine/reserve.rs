@@ -1,7 +1,8 @@
 //! Noise for the next attempt, drawn between rounds.
 //!
-//! How long drawing takes hangs a little on what is drawn. So it is done when no peer waits for this
-//! node's next message of a round; only an attempt that begins without a vector in reserve (the one
+//! How long drawing takes hangs a little on what is drawn. So it is done outside rounds and not between
+//! a round's start and this node's `Ready`. What the same call has to say (the answer to an offer, say)
+//! is carried out after it and shows the time of the whole vector, nothing of a part. Only an attempt that begins without a vector in reserve (the one
 //! after a resume with another state, say) draws on the spot. It knows no records and no masks.
 
 use tributary_dp::{DiscreteGaussian, PreparedNoise, SecretRng};

@@ -22,7 +22,11 @@ pub const ALLOCATOR: (&str, &str) = (
 
 /// Builds `secagg-bench` in the release profile, with cargo's progress on the terminal.
 pub fn secagg_bench(repo: &Repo) -> Result<PathBuf> {
-    let mut command = build_command(repo);
+    program(build_command(repo), PROGRAM)
+}
+
+/// Runs a build that reports in JSON, with cargo's progress on the terminal, and finds its program.
+pub fn program(mut command: Command, name: &str) -> Result<PathBuf> {
     let output = command
         .stderr(Stdio::inherit())
         .output()
@@ -31,7 +35,7 @@ pub fn secagg_bench(repo: &Repo) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("the build failed; to repeat it: {}", describe(&command));
     }
-    executable(&String::from_utf8_lossy(&output.stdout), PROGRAM)
+    executable(&String::from_utf8_lossy(&output.stdout), name)
 }
 
 fn build_command(repo: &Repo) -> Command {

@@ -6,18 +6,18 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
-use super::build::ALLOCATOR;
+use super::build::{self, ALLOCATOR};
 use super::child;
 use super::lines::Line;
 use super::peers;
-use crate::support::command::{capture, cargo, describe, executable};
-use crate::support::interrupt::{self, Interrupted};
+use crate::support::command::{capture, cargo, describe};
+use crate::support::interrupt::Interrupted;
 use crate::support::repo::Repo;
 
 /// The networks that both sides measure.
@@ -98,16 +98,7 @@ fn run(command: &mut Command, logs: &Path, name: &str) -> Result<Vec<Line>> {
 }
 
 fn build(repo: &Repo) -> Result<PathBuf> {
-    let mut command = build_command(repo);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start `{}`", describe(&command)))?;
-    interrupt::check()?;
-    if !output.status.success() {
-        bail!("the build failed; to repeat it: {}", describe(&command));
-    }
-    executable(&String::from_utf8_lossy(&output.stdout), PROGRAM)
+    build::program(build_command(repo), PROGRAM)
 }
 
 fn build_command(repo: &Repo) -> Command {

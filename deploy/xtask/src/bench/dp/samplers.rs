@@ -1,17 +1,17 @@
 //! The part of `bench dp` that times noise samplers, ours and opendp's in the same program.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use super::{Figures, Run};
+use crate::bench::build;
 use crate::bench::child;
 use crate::bench::lines::Line;
-use crate::support::command::{cargo, describe, executable};
-use crate::support::interrupt;
+use crate::support::command::{cargo, describe};
 use crate::support::repo::Repo;
 
 const MANIFEST: &str = "dp/oracle/Cargo.toml";
@@ -35,16 +35,7 @@ pub fn measure(run: &Run<'_>) -> Result<Figures> {
 }
 
 fn build(repo: &Repo) -> Result<PathBuf> {
-    let mut command = build_command(repo);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start `{}`", describe(&command)))?;
-    interrupt::check()?;
-    if !output.status.success() {
-        bail!("the build failed; to repeat it: {}", describe(&command));
-    }
-    executable(&String::from_utf8_lossy(&output.stdout), PROGRAM)
+    build::program(build_command(repo), PROGRAM)
 }
 
 /// opendp stands outside the workspace, and so does what is built with it.
