@@ -116,8 +116,13 @@ fn fit(
     for pass in 0..MAX_PASSES {
         let learning_rate = LEARNING_RATE / (1.0 + pass as f32 / 2.0);
         let optimiser = Optimiser::Sgd { learning_rate, momentum: MOMENTUM };
-        let settings =
-            LocalTraining { epochs, batch_size: BATCH, optimiser, seed: u64::from(pass) };
+        let settings = LocalTraining {
+            epochs,
+            batch_size: BATCH,
+            optimiser,
+            seed: u64::from(pass),
+            proximal: 0.0,
+        };
         parameters = train(trainer, &sources, norm, parameters, &settings)?;
         let loss = validation_loss(trainer, &parameters, data, &rows, norm)?;
         if loss < best_loss {

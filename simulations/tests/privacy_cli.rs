@@ -34,6 +34,7 @@ fn statement() -> PrivacyStatement {
         max_units_per_node: 10_000,
         noise: Default::default(),
         count_noise: None,
+        compact: None,
     });
     let job = JobPrivacy {
         statistics: None,

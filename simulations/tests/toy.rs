@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use tributary_dp::Compact;
 use tributary_job::spec::{AdaptiveClip, LocalSpec, PrivacyMode};
 use tributary_simulations::evidence::RunDir;
 use tributary_simulations::federation::{self, Setup};
@@ -230,6 +231,7 @@ fn every_privacy_mode_runs_and_verifies() {
                         batch_size: 64,
                         learning_rate: 0.2,
                         momentum: 0.0,
+                        proximal: 0.0,
                     });
                 }
                 _ => {}
@@ -284,6 +286,39 @@ fn adaptive_clipping_finds_its_norm_and_verifies() {
     let fixed = Summary::read(&RESULTS.path().join("summary.json")).unwrap().test_auc.unwrap();
     let found = summary.test_auc.unwrap();
     assert!(found > fixed - 0.1, "{found}, with a fixed norm {fixed}");
+}
+
+/// Compact encoding is a matter of the wire: the same privacy, about the same model, fewer bytes; with
+/// a count in the last coordinate, too.
+#[test]
+fn compact_encoding_trains_as_well_on_fewer_bytes() {
+    let wide = Summary::read(&RESULTS.path().join("summary.json")).unwrap();
+    for adaptive in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let compact = run(dir.path(), |scenario| {
+            let privacy = &mut scenario.job.privacy;
+            privacy.compact = Some(Compact { resolution: 4.0 });
+            if adaptive {
+                privacy.adaptive_clip =
+                    Some(AdaptiveClip { quantile: 0.5, learning_rate: 0.1, count_noise: None });
+            }
+            scenario.job.validate().unwrap();
+        });
+        verify(dir.path(), None).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("privacy-statement.json")).unwrap();
+        let statement: tributary_dp::PrivacyStatement = serde_json::from_str(&text).unwrap();
+        statement.verify().unwrap();
+        let claims = statement.claims.as_ref().unwrap();
+        assert!(claims.mechanism.contains("Hadamard"), "{}", claims.mechanism);
+        let claim = claims.adversaries[2].guarantee.as_ref().unwrap();
+        let release = claims.releases.last().unwrap();
+        assert_eq!(claim.delta_terms.rounding, f64::from(release.count) * 1e-15);
+        assert!(compact.epsilon.unwrap() <= 2.0 + 1e-9);
+        let (found, expected) = (compact.test_auc.unwrap(), wide.test_auc.unwrap());
+        assert!(found > expected - 0.1, "{found}, in wide encoding {expected}");
+        let size = |dir: &Path| std::fs::metadata(RunDir::find(dir).unwrap().sum(5)).unwrap().len();
+        assert!(size(dir.path()) * 10 < size(RESULTS.path()) * 9);
+    }
 }
 
 #[test]

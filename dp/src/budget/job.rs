@@ -53,12 +53,14 @@ impl JobPrivacy {
         } else {
             (0.0, 0.0)
         };
+        let rounding =
+            self.releases().map(|(r, n)| r.rounding_failure() * f64::from(n)).sum::<f64>();
         let mut found = epsilon(&curve, self.delta)?.epsilon;
         loop {
             let at_epsilon = found * (1.0 + 1e-6) + 1e-6;
             let factor = 1.0 + at_epsilon.exp();
             let (sampler, cryptography) = (factor * distance, factor * advantage);
-            let used = (sampler + masking + cryptography) * (1.0 + 1e-12);
+            let used = (rounding + sampler + masking + cryptography) * (1.0 + 1e-12);
             // Half of delta is the most that deductions may take; beyond, epsilon only explodes.
             if used.is_nan() || used > self.delta / 2.0 {
                 return Err(DpError::DeltaExhausted { delta: self.delta, epsilon: at_epsilon });
@@ -66,7 +68,6 @@ impl JobPrivacy {
             let remaining = (self.delta - used).next_down();
             let result = epsilon(&curve, remaining)?;
             if result.epsilon <= at_epsilon {
-                let rounding = 0.0;
                 let delta_terms =
                     DeltaTerms { rounding, sampler, masking, cryptography, at_epsilon, remaining };
                 let epsilon = Epsilon { delta: self.delta, ..result };

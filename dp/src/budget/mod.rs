@@ -80,7 +80,7 @@ pub struct JobPrivacy {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeltaTerms {
-    /// Failure probability of a probabilistic sensitivity bound: 0 in wide mode.
+    /// Failure probability of a probabilistic sensitivity bound, once a release: 0 in wide encoding.
     pub rounding: f64,
     /// `(1 + e^epsilon) * sum over releases of h * d * TV` of the sampler.
     pub sampler: f64,

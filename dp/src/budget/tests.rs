@@ -18,6 +18,7 @@ pub(crate) fn example(n: u16, t: u16, c: u16) -> JobPrivacy {
         max_units_per_node: 10_000,
         noise: NoiseScope::Distributed,
         count_noise: None,
+        compact: None,
     })
     .unwrap();
     JobPrivacy {

@@ -29,6 +29,7 @@ fn job() -> JobPrivacy {
         max_units_per_node: 10_000,
         noise: NoiseScope::Distributed,
         count_noise: None,
+        compact: None,
     };
     JobPrivacy {
         statistics: Some(Release::derive(&parameters(30, 20.0, 1.0)).unwrap()),

@@ -7,6 +7,7 @@
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod server_rule;
 pub mod spec;
 pub mod state;
 

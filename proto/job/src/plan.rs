@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Unit};
+use tributary_dp::{
+    DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Rotation, Unit,
+};
 use tributary_ledger::canonical_json;
 use tributary_secagg::{
     Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,
@@ -70,6 +72,10 @@ pub struct OperationPlan {
     pub local: Option<LocalSpec>,
     /// The private release; absent in mode `none`.
     pub release: Option<Release>,
+    /// In compact encoding, what the rotations of all rounds follow from: the job's hash, which the
+    /// context covers already.
+    #[serde(skip)]
+    pub rotation_key: Option<[u8; 32]>,
 }
 
 /// The plan of a job.
@@ -154,6 +160,16 @@ impl OperationPlan {
         }
     }
 
+    /// The rotation of a round (counted from 0), another one each time: in compact encoding the vector is
+    /// turned before it is rounded, and the sum turned back. A count at the end is left alone.
+    #[must_use]
+    pub fn rotation(&self, round: u32) -> Option<Rotation> {
+        let key = self.rotation_key?;
+        let turned = (self.vector_len as usize).saturating_sub(self.count_scale.map_or(0, |_| 1));
+        let seed = tributary_secagg::hash("tributary/rotation/v1", &[&key, &round.to_le_bytes()]);
+        Some(Rotation::new(turned, seed.0))
+    }
+
     /// Signed integers as lanes of a vector.
     #[must_use]
     pub fn to_lanes(&self, values: &[i64]) -> Lanes {
@@ -232,9 +248,11 @@ impl Plan {
         let counts = Counts { training: attempts, statistics: u32::from(max_attempts) };
         let declared = manifest.roster.iter().map(|r| r.declared_records);
         let max_records = declared.max().unwrap_or(1).max(1);
-        let kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
+        let mut kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
+        let job = manifest.hash()?;
+        kinds.training.rotation_key = spec.privacy.compact.map(|_| job.0);
         Ok(Self {
-            job: manifest.hash()?,
+            job,
             roster: roster(manifest, thresholds)?,
             numeric_features,
             rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
@@ -259,7 +277,12 @@ impl Plan {
 
     /// The state every party starts from.
     pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
-        ModelState::initial(&self.layout, self.numeric_features, manifest.spec.training.seed)
+        let training = &manifest.spec.training;
+        let mut state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        if let Some(rule) = &training.server {
+            state.second = rule.initial(self.layout.total());
+        }
+        state
     }
 
     /// The next state from a round's sum (signed integers, length as planned).
@@ -289,7 +312,14 @@ impl Plan {
                 let round = state.completed - u32::from(self.statistics.is_some());
                 let training = &manifest.spec.training;
                 let scale = operation.scale_at(state);
-                next.apply_training(training, round, sum, scale, self.batch);
+                if let Some(rotation) = operation.rotation(state.completed) {
+                    let mut turned: Vec<f64> = sum.iter().map(|v| *v as f64).collect();
+                    rotation.inverse(&mut turned);
+                    next.apply_training(training, round, turned.into_iter(), scale, self.batch);
+                } else {
+                    let exact = sum.iter().map(|v| *v as f64);
+                    next.apply_training(training, round, exact, scale, self.batch);
+                }
                 let counted = operation.count_scale.zip(sum.last());
                 if let (Some((unit, count)), Some(rule)) =
                     (counted, &manifest.spec.privacy.adaptive_clip)
@@ -415,6 +445,7 @@ fn releases(
         max_units_per_node: if unit == Unit::Silo { 1 } else { max_records },
         noise: privacy.mode.noise(),
         count_noise: None,
+        compact: None,
     };
     if !privacy.mode.is_private() {
         let without = |operation, dimension, clip, rate| {
@@ -444,6 +475,7 @@ fn releases(
     let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
     let wanted = |z| ReleaseParameters {
         count_noise: dimensions.count_noise,
+        compact: privacy.compact,
         ..parameters(dimensions.training, clip, z, rate)
     };
     let statistics_releases = statistics.as_ref().map_or(0, |_| counts.statistics);
@@ -503,6 +535,7 @@ fn with_noise(
         unit: shape.unit,
         local: shape.local(operation),
         release: Some(release),
+        rotation_key: None,
     })
 }
 
@@ -530,6 +563,7 @@ fn without_noise(
         unit: if local.is_some() { Unit::Silo } else { shape.unit },
         local,
         release: None,
+        rotation_key: None,
     })
 }
 

@@ -6,8 +6,10 @@
 mod data;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{NoiseScope, Unit};
+use tributary_dp::{Compact, NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
+
+use crate::server_rule::ServerRule;
 
 pub use data::{
     DEFAULT_RECORDS_PER_PERSON, DataSpec, FeatureSpec, LabelSpec, LabelValues, MAX_CLASSES,
@@ -71,6 +73,9 @@ pub struct TrainingSpec {
     /// Seed of the initial model.
     #[serde(default)]
     pub seed: u64,
+    /// An adaptive step at the server; heavy-ball SGD without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerRule>,
     /// Training at the agency between two rounds: then what travels is the change of the model and
     /// not one gradient. Needed in mode `silo`, possible in mode `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +96,14 @@ pub struct LocalSpec {
     /// Heavy-ball momentum in `[0, 1)`.
     #[serde(default)]
     pub momentum: f32,
+    /// FedProx (Li et al. 2020, "Federated optimization in heterogeneous networks", Algorithm 2): mu of
+    /// the term `mu / 2 |w - w_shared|^2` that ties an agency's model to the shared one. 0 is FedAvg.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub proximal: f32,
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 /// Who is protected against whom.
@@ -195,6 +208,10 @@ pub struct PrivacySpec {
     /// units' norms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive_clip: Option<AdaptiveClip>,
+    /// Compact encoding (`compact = { resolution = 4 }`): fewer bits a parameter, at a little more noise.
+    /// Without it the encoding is wide. `simulate privacy --nodes N --dim D` shows both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact: Option<Compact>,
 }
 
 /// Adaptive clipping (Andrew et al. 2021, "Differentially private learning with adaptive clipping"):
@@ -407,6 +424,15 @@ impl TrainingSpec {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(SpecError::new("training.momentum", "must be in [0, 1)"));
         }
+        if let Some(rule) = &self.server {
+            if let Some((field, problem)) = rule.problem() {
+                return Err(SpecError::new(format!("training.server.{field}"), problem));
+            }
+            if self.momentum != 0.0 {
+                let text = "training.server has beta1 instead: leave it out";
+                return Err(SpecError::new("training.momentum", text));
+            }
+        }
         self.local.as_ref().map_or(Ok(()), LocalSpec::validate)
     }
 }
@@ -426,6 +452,9 @@ impl LocalSpec {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(SpecError::new("training.local.momentum", "must be in [0, 1)"));
         }
+        if !(0.0..=1e6).contains(&self.proximal) {
+            return Err(SpecError::new("training.local.proximal", "must be between 0 and 1e6"));
+        }
         Ok(())
     }
 }
@@ -443,6 +472,16 @@ impl PrivacySpec {
             return Err(SpecError::new("privacy.delta", "must be in (0, 0.01)"));
         }
         self.adaptive_clip.as_ref().map_or(Ok(()), |clip| clip.validate(self.mode))?;
+        if let Some(compact) = self.compact {
+            if !self.mode.is_private() {
+                let text = "trades noise for bytes, and mode \"none\" has no noise: remove it";
+                return Err(SpecError::new("privacy.compact", text));
+            }
+            if !(0.25..=100.0).contains(&compact.resolution) {
+                let text = "must be between 0.25 and 100";
+                return Err(SpecError::new("privacy.compact.resolution", text));
+            }
+        }
         match (self.mode, self.epsilon, self.noise_multiplier) {
             (PrivacyMode::None, None, None) => Ok(()),
             (PrivacyMode::None, ..) => Err(SpecError::new(

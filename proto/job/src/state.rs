@@ -19,6 +19,8 @@ pub struct ModelState {
     pub parameters: Vec<f32>,
     /// Momentum buffer, same length.
     pub momentum: Vec<f32>,
+    /// Second moments of an adaptive server step, same length; empty without one.
+    pub second: Vec<f32>,
     /// Means and scales of the numeric features; identity before the statistics round.
     pub normalisation: Normalisation,
     /// The next round's clip norm over the job's, once adaptive clipping has moved it.
@@ -40,6 +42,8 @@ pub struct Normalisation {
 pub struct StateError(pub String);
 
 const MAGIC: &[u8; 8] = b"TRBSTAT1";
+/// With second moments.
+const ADAPTIVE: &[u8; 8] = b"TRBSTAT2";
 
 impl Normalisation {
     /// Leaves `u` as it is.
@@ -69,6 +73,7 @@ impl ModelState {
             completed: 0,
             parameters: layout.initial_parameters(seed),
             momentum: vec![0.0; layout.total()],
+            second: Vec::new(),
             normalisation: Normalisation::identity(numeric_features),
             clip_factor: None,
         }
@@ -96,23 +101,34 @@ impl ModelState {
         self.completed += 1;
     }
 
-    /// Applies one training round: heavy-ball SGD on `sum / (scale * batch)`.
+    /// Applies one training round: heavy-ball SGD, or the adaptive rule that the job names, on `sum / (scale * batch)`; `sums` one value per
+    /// parameter, integers unless they were turned back.
     ///
     /// `batch` is the public constant B = sum of q N_i; `training_round` counts from 0.
     pub fn apply_training(
         &mut self,
         training: &TrainingSpec,
         training_round: u32,
-        sums: &[i64],
+        sums: impl Iterator<Item = f64>,
         scale: f64,
         batch: f64,
     ) {
         let rate = training.learning_rate_at(training_round);
         let divisor = scale * batch;
-        for ((p, m), v) in self.parameters.iter_mut().zip(&mut self.momentum).zip(sums) {
-            let gradient = (*v as f64 / divisor) as f32;
-            *m = training.momentum * *m + gradient;
-            *p -= rate * *m;
+        let gradients = sums.map(|v| (v / divisor) as f32);
+        let moved = self.parameters.iter_mut().zip(&mut self.momentum);
+        match &training.server {
+            None => {
+                for ((p, m), g) in moved.zip(gradients) {
+                    *m = training.momentum * *m + g;
+                    *p -= rate * *m;
+                }
+            }
+            Some(rule) => {
+                for (((p, m), v), g) in moved.zip(&mut self.second).zip(gradients) {
+                    rule.step(rate, g, p, m, v);
+                }
+            }
         }
         self.completed += 1;
     }
@@ -126,13 +142,13 @@ impl ModelState {
     /// Canonical bytes, little endian.
     pub fn encode(&self) -> Vec<u8> {
         let n = &self.normalisation;
-        let floats = self.parameters.len() * 2 + n.mean.len() * 2;
+        let floats = self.parameters.len() * 2 + self.second.len() + n.mean.len() * 2;
         let mut out = Vec::with_capacity(8 + 12 + floats * 4);
-        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(if self.second.is_empty() { MAGIC } else { ADAPTIVE });
         out.extend_from_slice(&self.completed.to_le_bytes());
         out.extend_from_slice(&(self.parameters.len() as u32).to_le_bytes());
         out.extend_from_slice(&(n.mean.len() as u32).to_le_bytes());
-        for slice in [&self.parameters, &self.momentum, &n.mean, &n.inverse_sd] {
+        for slice in [&self.parameters, &self.momentum, &self.second, &n.mean, &n.inverse_sd] {
             for v in slice {
                 out.extend_from_slice(&v.to_le_bytes());
             }
@@ -146,7 +162,8 @@ impl ModelState {
     /// Reads canonical bytes of a state with `parameters` parameters and `features` numeric
     /// features; anything else is refused.
     pub fn decode(bytes: &[u8], parameters: usize, features: usize) -> Result<Self, StateError> {
-        let expected = 20 + (parameters * 2 + features * 2) * 4;
+        let second = if bytes.starts_with(ADAPTIVE) { parameters } else { 0 };
+        let expected = 20 + (parameters * 2 + second + features * 2) * 4;
         if bytes.len() != expected && bytes.len() != expected + 8 {
             return Err(StateError(format!("{} bytes, expected {expected}", bytes.len())));
         }
@@ -161,7 +178,7 @@ impl ModelState {
             w.copy_from_slice(&header[8 + i * 4..12 + i * 4]);
             u32::from_le_bytes(w)
         };
-        if &header[..8] != MAGIC {
+        if &header[..8] != MAGIC && &header[..8] != ADAPTIVE {
             return Err(StateError("unknown format".into()));
         }
         if word(1) as usize != parameters || word(2) as usize != features {
@@ -173,6 +190,7 @@ impl ModelState {
             completed: word(0),
             parameters: take(parameters),
             momentum: take(parameters),
+            second: take(second),
             normalisation: Normalisation { mean: take(features), inverse_sd: take(features) },
             clip_factor,
         })
@@ -235,17 +253,47 @@ mod tests {
             final_learning_rate: None,
             momentum: 0.5,
             seed: 0,
+            server: None,
             local: None,
         };
         let mut s = state();
         let before = s.parameters[0];
-        let sums = vec![200; s.parameters.len()];
-        s.apply_training(&training, 0, &sums, 10.0, 10.0);
+        let sums = || std::iter::repeat_n(200.0, 99);
+        s.apply_training(&training, 0, sums(), 10.0, 10.0);
         assert_eq!(s.parameters[0], before - 0.5 * 2.0);
         let after_one = s.parameters[0];
-        s.apply_training(&training, 1, &sums, 10.0, 10.0);
+        s.apply_training(&training, 1, sums(), 10.0, 10.0);
         assert_eq!(s.parameters[0], after_one - 0.5 * 3.0);
         assert_eq!(s.completed, 2);
+    }
+
+    #[test]
+    fn an_adaptive_step_has_second_moments_that_travel_with_the_state() {
+        use crate::server_rule::{Rule, ServerRule};
+        let rule = ServerRule { rule: Rule::Yogi, beta1: 0.0, beta2: 0.5, tau: 0.5 };
+        let training = TrainingSpec {
+            rounds: 2,
+            learning_rate: 0.5,
+            final_learning_rate: None,
+            momentum: 0.0,
+            seed: 0,
+            server: Some(rule),
+            local: None,
+        };
+        let mut s = state();
+        let d = s.parameters.len();
+        s.second = rule.initial(d);
+        let before = s.parameters[0];
+        let plain = state().encode().len();
+        s.apply_training(&training, 0, std::iter::repeat_n(200.0, d), 10.0, 10.0);
+        // v = 0.25 + 0.5 * 4, the step 0.5 * 2 / (1.5 + 0.5).
+        assert_eq!((s.second[0], s.parameters[0]), (2.25, before - 0.5));
+        let bytes = s.encode();
+        assert_eq!(bytes.len(), plain + 4 * d);
+        assert_eq!(ModelState::decode(&bytes, d, 2).unwrap(), s);
+        let mut other = s.clone();
+        other.second[1] += 1.0;
+        assert_ne!(other.hash(&JobHash([1; 32])), s.hash(&JobHash([1; 32])));
     }
 
     #[test]

@@ -99,6 +99,7 @@ mod tests {
             local: None,
             count_scale: None,
             release: None,
+            rotation_key: None,
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn make(
     let most = usize::try_from(most);
     let most = most.unwrap_or(usize::MAX);
     let units = persons.map_or(data.len(), covered).min(most);
-    let Sum { values, count, non_finite } = match operation.operation {
+    let Sum { mut values, count, non_finite } = match operation.operation {
         Operation::Statistics => {
             let all: Vec<u32> = (0..units as u32).collect();
             let sum = match persons {
@@ -79,6 +79,9 @@ pub(super) fn make(
             }
         },
     };
+    if let Some(rotation) = operation.rotation(state.completed) {
+        rotation.forward(&mut values);
+    }
     let scale = operation.scale_at(state);
     let mut integers = tributary_dp::quantise(&values, scale, operation.clamp, rng);
     if let Some(unit) = operation.count_scale {
@@ -144,6 +147,7 @@ fn local_change(
         batch_size: local.batch_size as usize,
         optimiser,
         seed: rng.next_u64(),
+        proximal: local.proximal,
     };
     let sources = [Source { dataset: data, rows }];
     let before = state.parameters.clone();

@@ -26,6 +26,7 @@ fn privacy(z: f64, rounds: u32) -> JobPrivacy {
         max_units_per_node: 1000,
         noise: NoiseScope::Distributed,
         count_noise: None,
+        compact: None,
     })
     .unwrap();
     JobPrivacy {
