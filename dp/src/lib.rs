@@ -29,7 +29,9 @@ pub use accountant::{
     Epsilon, LossMechanism, ORDERS, PLD_LABEL, RdpCurve, calibrate, discrete_correction, epsilon,
     epsilon_for_noise, max_sampling_rate, max_steps, orders, pld_epsilon, subsampled_gaussian,
 };
-pub use budget::{Adversary, CRYPTO_ADVANTAGE, DeltaTerms, Guarantee, JobPrivacy, MASKING_FAILURE};
+pub use budget::{
+    Adversary, CRYPTO_ADVANTAGE, DeltaTerms, FixedReleases, Guarantee, JobPrivacy, MASKING_FAILURE,
+};
 pub use clip::{add_clipped, clip_factor, norm_upper, summation_error};
 pub use error::DpError;
 pub use lanes::{from_lanes, from_narrow_lanes, to_lanes, to_narrow_lanes};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tributary_job::evaluation::Quality;
 
 use crate::error::{SimulationError, read_text, write_file};
 
@@ -52,6 +53,9 @@ pub struct Summary {
     pub test_records: u64,
     /// Quality on the way.
     pub learning_curve: Vec<CurvePoint>,
+    /// Quality on the agencies' own held-out records, as the evaluation round released it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<Quality>,
     /// AUC of the same network trained without privacy on all records in one place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooled_test_auc: Option<f64>,

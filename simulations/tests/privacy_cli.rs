@@ -39,6 +39,8 @@ fn statement() -> PrivacyStatement {
     let job = JobPrivacy {
         statistics: None,
         statistics_releases: 0,
+        evaluation: None,
+        evaluation_releases: 0,
         training: training.unwrap(),
         training_releases: 300,
         delta: 1e-6,

@@ -86,6 +86,8 @@ fn statement(compact: Option<Compact>) -> PrivacyStatement {
     let job = JobPrivacy {
         statistics: Some(release(30, 20.0, 1.0, None)),
         statistics_releases: 3,
+        evaluation: None,
+        evaluation_releases: 0,
         training: release(100_000, 2.0, 0.04, compact),
         training_releases: 300,
         delta: 1e-6,

@@ -14,6 +14,7 @@ use tributary_job::spec::{DataSpec, FeatureSpec, Scaling};
 
 use crate::batch::MICROBATCH;
 use crate::clipping::ClipNorm;
+use crate::holdout::{Place, is_held_out};
 use crate::persons::{Grouping, Persons};
 pub use crate::table::DataError;
 use crate::table::{self, Cells};
@@ -44,6 +45,8 @@ pub struct Dataset {
     /// `plain_count` inputs per record.
     plain: Vec<f32>,
     persons: Option<Persons>,
+    /// Where each record stands between trained on and held out.
+    places: Vec<u32>,
 }
 
 /// A dataset whose rows are still being read.
@@ -138,6 +141,15 @@ impl Dataset {
     /// Which records belong to one person; `None` if the specification names no person column.
     pub fn persons(&self) -> Option<&Persons> {
         self.persons.as_ref()
+    }
+
+    /// Whether a record is held out for evaluation where `share` of all are. It depends on the record's
+    /// own content, or on whose it is where the specification names a person column.
+    ///
+    /// # Panics
+    /// If there is no such record.
+    pub fn is_held_out(&self, row: u32, share: f64) -> bool {
+        is_held_out(self.places[row as usize], share)
     }
 
     /// Replaces `out` with the input rows of the given records, row major: standardised numerics
@@ -282,6 +294,7 @@ impl Builder {
             categories: Vec::new(),
             plain: Vec::new(),
             persons: None,
+            places: Vec::new(),
         };
         let grouping =
             spec.person_column.as_ref().map(|_| Grouping::new(spec.records_per_person()));
@@ -294,6 +307,7 @@ impl Builder {
             return false;
         }
         let data = &mut self.dataset;
+        data.places.push(place(cells));
         data.labels.push(cells.label);
         for cell in &cells.numerics {
             let at = data.numerics.len();
@@ -313,6 +327,26 @@ impl Builder {
     fn finish(self) -> Dataset {
         Dataset { persons: self.grouping.map(Grouping::finish), ..self.dataset }
     }
+}
+
+/// The place of a row, by its person if there is one.
+fn place(cells: &Cells) -> u32 {
+    let mut place = Place::new();
+    if !cells.person.is_empty() {
+        place.add(&cells.person);
+        return place.finish();
+    }
+    place.add(&cells.label.to_le_bytes());
+    for cell in &cells.numerics {
+        place.add(&cell.map_or(u32::MAX, f32::to_bits).to_le_bytes());
+    }
+    for cell in &cells.plain {
+        place.add(&cell.to_bits().to_le_bytes());
+    }
+    for cell in &cells.categories {
+        place.add(&cell.unwrap_or(UNLISTED).to_le_bytes());
+    }
+    place.finish()
 }
 
 impl fmt::Debug for Dataset {

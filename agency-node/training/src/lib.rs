@@ -14,6 +14,7 @@ pub mod local;
 pub mod metrics;
 pub mod mlp;
 pub mod persons;
+pub mod quality;
 pub mod reference;
 pub mod softmax;
 pub mod trainer;
@@ -22,6 +23,7 @@ pub mod units;
 pub use tributary_model::{description, export};
 
 mod columns;
+mod holdout;
 mod nearest;
 mod structure;
 mod table;

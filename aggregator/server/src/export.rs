@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use tributary_job::evaluation::Quality;
 use tributary_job::{Manifest, Plan};
 use tributary_model::ModelDescription;
 use tributary_store::{Job, Store};
@@ -47,11 +48,29 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
         normalisation: state.normalisation.clone(),
     };
     let mut metadata = description.to_metadata()?;
+    if let Some(quality) = held_out(store, job, &manifest, &plan).await? {
+        metadata.insert("tributary.held_out".into(), serde_json::to_string(&quality)?);
+    }
     metadata.insert("tributary.rounds".into(), state.completed.to_string());
     metadata.insert("tributary.certificate".into(), hex::encode(&stored.certificate));
     tributary_model::export::write_model(out, &plan.layout, &state.parameters, &metadata)
         .with_context(|| format!("writing {}", out.display()))?;
     Ok(state.completed)
+}
+
+/// What the evaluation round released, if it has been.
+async fn held_out<S: Store>(
+    store: &S,
+    job: &Job,
+    manifest: &Manifest,
+    plan: &Plan,
+) -> anyhow::Result<Option<Quality>> {
+    let last = plan.rounds.saturating_sub(1);
+    let sums = store.sums(&job.id).await?;
+    let sum = sums.iter().find(|(round, _)| *round == last);
+    // The noise of the whole roster: an interval that is rather too wide.
+    let most = usize::from(plan.roster.thresholds.n);
+    Ok(sum.and_then(|(_, lanes)| plan.quality(manifest, lanes, most)))
 }
 
 fn manifest_text(job: &Job) -> anyhow::Result<&str> {

@@ -34,6 +34,8 @@ fn job() -> JobPrivacy {
     JobPrivacy {
         statistics: Some(Release::derive(&parameters(30, 20.0, 1.0)).unwrap()),
         statistics_releases: 3,
+        evaluation: None,
+        evaluation_releases: 0,
         training: Release::derive(&parameters(1000, 2.0, 0.04)).unwrap(),
         training_releases: 300,
         delta: 1e-6,

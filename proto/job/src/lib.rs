@@ -4,6 +4,7 @@
 //!
 //! Nothing here knows sockets, clocks, files or databases.
 
+pub mod evaluation;
 pub mod layout;
 pub mod manifest;
 pub mod plan;

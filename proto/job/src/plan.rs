@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tributary_dp::{
-    DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Rotation, Unit,
+    DpError, Epsilon, FixedReleases, JobPrivacy, PlainRelease, Release, ReleaseParameters,
+    Rotation, Unit,
 };
 use tributary_ledger::canonical_json;
 use tributary_secagg::{
     Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,
 };
 
+use crate::evaluation::{Quality, RECORD_NORM};
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
 use crate::spec::{JobSpec, LocalSpec, PrivacyMode, SecureAggregationSpec};
@@ -41,6 +43,8 @@ pub enum Operation {
     Statistics,
     /// One step of training.
     Training,
+    /// Counts and losses on held-out records.
+    Evaluation,
 }
 
 /// Everything public about one kind of round.
@@ -66,6 +70,9 @@ pub struct OperationPlan {
     pub max_records: u64,
     /// Poisson sampling rate of units.
     pub sampling_rate: f64,
+    /// Share of the units that is held out: training leaves them out, evaluation takes them alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub holdout: f64,
     /// What is clipped as one: a record, a person's records, or the agency's whole contribution.
     pub unit: Unit,
     /// How an agency trains between rounds, where its whole change of the model travels.
@@ -76,6 +83,10 @@ pub struct OperationPlan {
     /// context covers already.
     #[serde(skip)]
     pub rotation_key: Option<[u8; 32]>,
+}
+
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 /// The plan of a job.
@@ -93,10 +104,12 @@ pub struct Plan {
     pub statistics: Option<OperationPlan>,
     /// Training rounds.
     pub training: OperationPlan,
+    /// The last round, which measures; absent unless the job asks for it.
+    pub evaluation: Option<OperationPlan>,
     /// Number of secure rounds in all.
     pub rounds: u32,
     /// Training attempts that may be charged: rounds and the spare ones. Attempts of the statistics
-    /// round are charged apart, up to `max_attempts`.
+    /// and the evaluation round are charged apart, up to `max_attempts` each.
     pub attempts: u32,
     /// Attempts one round may take.
     pub max_attempts: u16,
@@ -133,6 +146,7 @@ impl Operation {
         match self {
             Self::Statistics => 1,
             Self::Training => 2,
+            Self::Evaluation => 3,
         }
     }
 }
@@ -155,7 +169,7 @@ impl OperationPlan {
     #[must_use]
     pub fn scale_at(&self, state: &ModelState) -> f64 {
         match self.operation {
-            Operation::Statistics => self.scale,
+            Operation::Statistics | Operation::Evaluation => self.scale,
             Operation::Training => self.scale / state.clip_factor(),
         }
     }
@@ -227,17 +241,21 @@ impl Plan {
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
         let batch = match spec.training.local {
             Some(_) => f64::from(thresholds.n),
-            None => spec.privacy.sampling_rate * total as f64,
+            None => {
+                let trained = 1.0 - spec.evaluation.map_or(0.0, |e| e.holdout);
+                spec.privacy.sampling_rate * total as f64 * trained
+            }
         };
         let adaptive = spec.privacy.adaptive_clip;
         let dimensions = Dimensions {
             training: layout.total() + usize::from(adaptive.is_some()),
             statistics: numeric_features * 3,
+            evaluation: spec.evaluation.map_or(0, |e| e.vector_len()),
             count_noise: adaptive.map(|rule| rule.count_noise.unwrap_or(batch / 20.0)),
         };
         let max_attempts = spec.secure_aggregation.max_attempts;
         // A node's key chains are hashed forward from the beginning of an epoch, and no further.
-        let steps = (u64::from(spec.training.rounds) + 1) * u64::from(max_attempts);
+        let steps = (u64::from(spec.training.rounds) + 2) * u64::from(max_attempts);
         if steps > MAX_STEPS_AHEAD {
             return Err(PlanError::Size(format!(
                 "training.rounds: {} rounds of up to {max_attempts} attempts are {steps} steps; at \
@@ -245,7 +263,7 @@ impl Plan {
                 spec.training.rounds
             )));
         }
-        let counts = Counts { training: attempts, statistics: u32::from(max_attempts) };
+        let counts = Counts { training: attempts, single: u32::from(max_attempts) };
         let declared = manifest.roster.iter().map(|r| r.declared_records);
         let max_records = declared.max().unwrap_or(1).max(1);
         let mut kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
@@ -255,13 +273,16 @@ impl Plan {
             job,
             roster: roster(manifest, thresholds)?,
             numeric_features,
-            rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
+            rounds: spec.training.rounds
+                + u32::from(kinds.statistics.is_some())
+                + u32::from(kinds.evaluation.is_some()),
             attempts,
             max_attempts,
             batch,
             layout,
             statistics: kinds.statistics,
             training: kinds.training,
+            evaluation: kinds.evaluation,
             privacy: kinds.privacy,
         })
     }
@@ -270,6 +291,7 @@ impl Plan {
     pub fn operation(&self, round: u32) -> Option<&OperationPlan> {
         match (&self.statistics, round) {
             (_, r) if r >= self.rounds => None,
+            (_, r) if r + 1 == self.rounds && self.evaluation.is_some() => self.evaluation.as_ref(),
             (Some(statistics), 0) => Some(statistics),
             _ => Some(&self.training),
         }
@@ -308,6 +330,8 @@ impl Plan {
         let mut next = state.clone();
         match operation.operation {
             Operation::Statistics => next.apply_statistics(sum, operation.scale),
+            // It measures the state and leaves it as it is.
+            Operation::Evaluation => next.completed += 1,
             Operation::Training => {
                 let round = state.completed - u32::from(self.statistics.is_some());
                 let training = &manifest.spec.training;
@@ -339,6 +363,19 @@ impl Plan {
         Ok(self.privacy.as_ref().map(JobPrivacy::epsilon).transpose()?)
     }
 
+    /// What the evaluation round's published sum (packed lanes) over so many survivors says; `None`
+    /// without such a round, or if the sum is of another shape or drowned in noise.
+    #[must_use]
+    pub fn quality(&self, manifest: &Manifest, sum: &[u8], survivors: usize) -> Option<Quality> {
+        let operation = self.evaluation.as_ref()?;
+        let scale = operation.scale;
+        let values = operation.from_lanes(&operation.unpack(sum)?);
+        let values: Vec<f64> = values.iter().map(|v| *v as f64 / scale).collect();
+        let noise = operation.release.as_ref().map_or(0.0, |r| r.sigma_local);
+        let sigma = noise * (survivors as f64).sqrt() / scale;
+        Quality::of(&values, manifest.spec.data.output_width() == 1, sigma)
+    }
+
     /// Hash of everything that a round's masks are bound to besides model and cohort.
     ///
     /// # Errors
@@ -358,6 +395,7 @@ impl Plan {
 struct Dimensions {
     training: usize,
     statistics: usize,
+    evaluation: usize,
     count_noise: Option<f64>,
 }
 
@@ -365,12 +403,14 @@ struct Dimensions {
 #[derive(Clone, Copy)]
 struct Counts {
     training: u32,
-    statistics: u32,
+    /// Of each kind that has one round.
+    single: u32,
 }
 
 struct Kinds {
     statistics: Option<OperationPlan>,
     training: OperationPlan,
+    evaluation: Option<OperationPlan>,
     privacy: Option<JobPrivacy>,
 }
 
@@ -429,7 +469,8 @@ fn releases(
     max_records: u64,
 ) -> Result<Kinds, PlanError> {
     let (privacy, unit) = (&spec.privacy, spec.unit());
-    let shape = Shape { unit, local: spec.training.local, max_records };
+    let holdout = spec.evaluation.map_or(0.0, |e| e.holdout);
+    let shape = Shape { unit, local: spec.training.local, max_records, holdout };
     // A record contributes (present, u, u^2) per numeric feature with |u| <= 1; a person or an
     // agency is clipped to, or averages to, the same norm.
     let statistics_clip = (dimensions.statistics as f64).sqrt();
@@ -463,6 +504,9 @@ fn releases(
                 privacy.clip_norm,
                 privacy.sampling_rate,
             )?,
+            evaluation: (dimensions.evaluation > 0)
+                .then(|| without(Operation::Evaluation, dimensions.evaluation, RECORD_NORM, 1.0))
+                .transpose()?,
             privacy: None,
         });
     }
@@ -472,24 +516,34 @@ fn releases(
             Release::derive(&parameters(dimensions.statistics, statistics_clip, z, 1.0))
         })
         .transpose()?;
+    let evaluation = spec
+        .evaluation
+        .map(|e| Release::derive(&parameters(e.vector_len(), RECORD_NORM, e.noise_multiplier, 1.0)))
+        .transpose()?;
     let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
     let wanted = |z| ReleaseParameters {
         count_noise: dimensions.count_noise,
         compact: privacy.compact,
         ..parameters(dimensions.training, clip, z, rate)
     };
-    let statistics_releases = statistics.as_ref().map_or(0, |_| counts.statistics);
+    let single = |release: &Option<Release>| release.as_ref().map_or(0, |_| counts.single);
+    let (statistics_releases, evaluation_releases) = (single(&statistics), single(&evaluation));
     let job = match (privacy.noise_multiplier, privacy.epsilon) {
         (Some(z), _) => JobPrivacy {
             statistics,
             statistics_releases,
+            evaluation,
+            evaluation_releases,
             training: Release::derive(&wanted(z))?,
             training_releases: counts.training,
             delta: privacy.delta,
         },
         (None, Some(target)) => {
-            let statistics = statistics.map(|release| (release, statistics_releases));
-            JobPrivacy::calibrate(target, privacy.delta, statistics, &wanted(1.0), counts.training)?
+            let others = FixedReleases {
+                statistics: statistics.map(|release| (release, statistics_releases)),
+                evaluation: evaluation.map(|release| (release, evaluation_releases)),
+            };
+            JobPrivacy::calibrate(target, privacy.delta, others, &wanted(1.0), counts.training)?
         }
         (None, None) => {
             return Err(PlanError::Size("privacy: epsilon or noise_multiplier is missing".into()));
@@ -499,6 +553,7 @@ fn releases(
     Ok(Kinds {
         statistics: job.statistics.as_ref().map(|r| kind(Operation::Statistics, r)).transpose()?,
         training: kind(Operation::Training, &job.training)?,
+        evaluation: job.evaluation.as_ref().map(|r| kind(Operation::Evaluation, r)).transpose()?,
         privacy: Some(job),
     })
 }
@@ -508,9 +563,14 @@ struct Shape {
     unit: Unit,
     local: Option<LocalSpec>,
     max_records: u64,
+    holdout: f64,
 }
 
 impl Shape {
+    fn holdout(&self, operation: Operation) -> f64 {
+        if operation == Operation::Statistics { 0.0 } else { self.holdout }
+    }
+
     fn local(&self, operation: Operation) -> Option<LocalSpec> {
         self.local.filter(|_| operation == Operation::Training)
     }
@@ -533,6 +593,7 @@ fn with_noise(
         max_records: shape.max_records,
         sampling_rate: p.sampling_rate,
         unit: shape.unit,
+        holdout: shape.holdout(operation),
         local: shape.local(operation),
         release: Some(release),
         rotation_key: None,
@@ -561,6 +622,7 @@ fn without_noise(
         max_records: shape.max_records,
         sampling_rate,
         unit: if local.is_some() { Unit::Silo } else { shape.unit },
+        holdout: shape.holdout(operation),
         local,
         release: None,
         rotation_key: None,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tributary_dp::{Compact, NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
 
+use crate::evaluation::EvaluationSpec;
 use crate::server_rule::ServerRule;
 
 pub use data::{
@@ -40,6 +41,9 @@ pub struct JobSpec {
     pub training: TrainingSpec,
     /// Privacy mode and its parameters.
     pub privacy: PrivacySpec,
+    /// A last round that measures the model on held-out records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationSpec>,
     /// Thresholds of secure aggregation.
     pub secure_aggregation: SecureAggregationSpec,
 }
@@ -371,6 +375,9 @@ impl JobSpec {
         self.privacy.validate()?;
         self.validate_local()?;
         self.validate_persons()?;
+        if let Some((field, problem)) = self.evaluation.as_ref().and_then(EvaluationSpec::problem) {
+            return Err(SpecError::new(format!("evaluation.{field}"), problem));
+        }
         self.secure_aggregation.validate()
     }
 }

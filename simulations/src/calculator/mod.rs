@@ -9,8 +9,9 @@ mod text;
 
 use serde::Serialize;
 use tributary_dp::{
-    Adversary, Compact, DpError, JobPrivacy, LossMechanism, NoiseScope, RdpCurve, Release,
-    ReleaseParameters, calibrate, epsilon_for_noise, max_sampling_rate, max_steps, pld_epsilon,
+    Adversary, Compact, DpError, FixedReleases, JobPrivacy, LossMechanism, NoiseScope, RdpCurve,
+    Release, ReleaseParameters, calibrate, epsilon_for_noise, max_sampling_rate, max_steps,
+    pld_epsilon,
 };
 
 pub use table::{Sweep, SweepRow};
@@ -141,7 +142,13 @@ impl Question {
                 let z = match &self.federation {
                     Some(federation) => {
                         let shape = federation.parameters(1.0, q);
-                        let job = JobPrivacy::calibrate(target, delta, None, &shape, t)?;
+                        let job = JobPrivacy::calibrate(
+                            target,
+                            delta,
+                            FixedReleases::default(),
+                            &shape,
+                            t,
+                        )?;
                         job.training.parameters.noise_multiplier
                     }
                     None => calibrate(target, delta, &none, t, q, &none)?,
@@ -210,6 +217,8 @@ impl Answer {
         let job = JobPrivacy {
             statistics: None,
             statistics_releases: 0,
+            evaluation: None,
+            evaluation_releases: 0,
             training,
             training_releases: self.rounds,
             delta: self.delta,

@@ -96,9 +96,12 @@ fn epsilon_so_far(plan: &Plan) -> Result<Vec<f64>> {
         None => training.clone(),
     };
     let mut out = Vec::with_capacity(plan.rounds as usize);
-    for _ in 0..plan.rounds {
+    for round in 0..plan.rounds {
         out.push(tributary_dp::epsilon(&curve, privacy.delta)?.epsilon);
-        curve += &training;
+        match &privacy.evaluation {
+            Some(release) if round + 2 == plan.rounds => curve += &release.rdp()?,
+            _ => curve += &training,
+        }
     }
     Ok(out)
 }

@@ -125,7 +125,10 @@ impl<'a> Meter<'a> {
     fn visit(&mut self, plan: &Plan, state: &ModelState) -> Result<(), SimulationError> {
         let first = u32::from(plan.statistics.is_some());
         let Some(trained) = state.completed.checked_sub(first) else { return Ok(()) };
-        let training = plan.rounds - first;
+        let training = plan.rounds - first - u32::from(plan.evaluation.is_some());
+        if trained > training {
+            return Ok(());
+        }
         let every = training.div_ceil(CURVE_POINTS).max(1);
         if trained.is_multiple_of(every) || EARLY.contains(&trained) || trained == training {
             let measured = self.measure(state)?;

@@ -35,6 +35,7 @@ pub struct ActiveJob {
 pub(super) struct Costs {
     pub(super) statistics: Option<RdpCurve>,
     pub(super) training: Option<RdpCurve>,
+    pub(super) evaluation: Option<RdpCurve>,
     /// Of the whole job.
     job: Option<JobCost>,
 }
@@ -43,6 +44,7 @@ pub(super) struct Costs {
 pub(super) struct Noise {
     pub(super) statistics: Option<DiscreteGaussian>,
     pub(super) training: Option<DiscreteGaussian>,
+    pub(super) evaluation: Option<DiscreteGaussian>,
 }
 
 impl ActiveJob {
@@ -80,10 +82,12 @@ impl ActiveJob {
         let noise = Noise {
             statistics: plan.statistics.as_ref().map(sampler).transpose()?.flatten(),
             training: sampler(&plan.training)?,
+            evaluation: plan.evaluation.as_ref().map(sampler).transpose()?.flatten(),
         };
         let costs = Costs {
             statistics: plan.statistics.as_ref().map(cost).transpose()?.flatten(),
             training: cost(&plan.training)?,
+            evaluation: plan.evaluation.as_ref().map(cost).transpose()?.flatten(),
             job: job_cost(&manifest, &plan)?,
         };
         let state = plan.initial_state(&manifest);

@@ -230,6 +230,7 @@ impl ActiveJob {
         let cost = match running.operation.operation {
             Operation::Statistics => self.costs.statistics.as_ref(),
             Operation::Training => self.costs.training.as_ref(),
+            Operation::Evaluation => self.costs.evaluation.as_ref(),
         };
         if running.operation.release.is_some() && cost.is_none() {
             let text = "a private release without its cost".to_owned();

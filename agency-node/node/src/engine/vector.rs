@@ -10,6 +10,7 @@ use tributary_job::spec::LocalSpec;
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
 use tributary_training::local::{LocalTraining, Optimiser, Source, train};
+use tributary_training::quality;
 use tributary_training::{Batch, Dataset, MICROBATCH, Persons, Rows, Trainer, TrainerError};
 
 /// Rows whose features are in memory at a time: a whole number of microbatches.
@@ -67,14 +68,20 @@ pub(super) fn make(
             };
             Sum { values: sum, count: 0.0, non_finite: 0 }
         }
+        Operation::Evaluation => {
+            let held = held_out(operation, persons, data, units, true);
+            let sum = quality_of(operation, persons, data, trainer, state, &held)?;
+            Sum { values: sum, count: 0.0, non_finite: 0 }
+        }
         Operation::Training => match &operation.local {
             Some(local) => {
-                let rows: Vec<u32> = (0..units as u32).collect();
+                let rows = held_out(operation, persons, data, units, false);
                 local_change(operation, local, data, &rows, trainer, state, rng)?
             }
             None => {
-                let sample = tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
+                let mut sample = tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
                     .map_err(|e| e.to_string())?;
+                sample.retain(|unit| !is_held_out(operation, persons, data, *unit));
                 clipped_gradients(operation, persons, data, trainer, state, &sample)?
             }
         },
@@ -121,6 +128,53 @@ fn persons_of(unit: Unit, data: &Dataset) -> Result<Option<&Persons>, String> {
             Err("the unit is a person, but the job names no person_column".into())
         }
     }
+}
+
+/// Whether a unit is left out of training. It depends on the unit alone, so a sample without those that
+/// are is a Poisson sample of the others.
+fn is_held_out(
+    operation: &OperationPlan,
+    persons: Option<&Persons>,
+    data: &Dataset,
+    unit: u32,
+) -> bool {
+    let row = match persons {
+        None => Some(unit),
+        Some(persons) => persons.rows_of(unit).first().copied(),
+    };
+    operation.holdout > 0.0 && row.is_some_and(|row| data.is_held_out(row, operation.holdout))
+}
+
+/// The units that are (not) held out, of the first `units`.
+fn held_out(
+    operation: &OperationPlan,
+    persons: Option<&Persons>,
+    data: &Dataset,
+    units: usize,
+    wanted: bool,
+) -> Vec<u32> {
+    let is = |unit: &u32| is_held_out(operation, persons, data, *unit) == wanted;
+    (0..units as u32).filter(is).collect()
+}
+
+/// Counts and losses of the held-out units; an agency as one unit is the mean of its records.
+fn quality_of(
+    operation: &OperationPlan,
+    persons: Option<&Persons>,
+    data: &Dataset,
+    trainer: &mut dyn Trainer,
+    state: &ModelState,
+    held: &[u32],
+) -> Result<Vec<f64>, String> {
+    let units: Vec<&[u32]> = match persons {
+        None => held.chunks(1).collect(),
+        Some(persons) => held.iter().map(|person| persons.rows_of(*person)).collect(),
+    };
+    let bins = (operation.vector_len as usize).saturating_sub(1) / 2;
+    let norm = &state.normalisation;
+    let sum = quality::contribution(trainer, &state.parameters, data, &units, norm, bins)
+        .map_err(|e| e.to_string())?;
+    Ok(if operation.unit == Unit::Silo { mean(sum, held.len()) } else { sum })
 }
 
 /// An agency's moments as one unit: the mean over its records, whose norm is no larger than a record's.

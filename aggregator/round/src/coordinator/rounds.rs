@@ -21,7 +21,8 @@ impl Coordinator {
             let text = format!("round {round} failed {} times", self.next_attempt);
             return self.end(now, false, text, effects);
         }
-        let most = self.plan.attempts + u32::from(self.plan.statistics.is_some());
+        let single = [&self.plan.statistics, &self.plan.evaluation];
+        let most = self.plan.attempts + single.iter().filter(|kind| kind.is_some()).count() as u32;
         if self.spent >= most {
             let text = format!("all {most} attempts of the plan are spent");
             return self.end(now, false, text, effects);

@@ -32,6 +32,8 @@ fn privacy(z: f64, rounds: u32) -> JobPrivacy {
     JobPrivacy {
         statistics: None,
         statistics_releases: 0,
+        evaluation: None,
+        evaluation_releases: 0,
         training,
         training_releases: rounds,
         delta: 1e-6,

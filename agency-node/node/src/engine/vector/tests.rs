@@ -75,6 +75,7 @@ fn operation(layout: &ParameterLayout) -> OperationPlan {
         local: None,
         release: None,
         rotation_key: None,
+        holdout: 0.0,
     }
 }
 
