@@ -43,6 +43,8 @@ pub struct Coordinator {
     /// take it out.
     facts: Option<EpochFacts>,
     next_attempt: u16,
+    /// Why the last attempt of this process failed, to say it when no further one is left.
+    last_failure: Option<String>,
     spent: u32,
     survivors_last: Vec<String>,
 }
@@ -130,6 +132,7 @@ impl Coordinator {
             chain: Chain::new(),
             epoch: 0,
             next_attempt: 0,
+            last_failure: None,
             spent: 0,
             survivors_last: Vec::new(),
         };

@@ -18,7 +18,10 @@ impl Coordinator {
             return self.end(now, true, "all rounds are certified".into(), effects);
         };
         if self.next_attempt >= self.plan.max_attempts {
-            let text = format!("round {round} failed {} times", self.next_attempt);
+            let mut text = format!("round {round} failed {} times", self.next_attempt);
+            if let Some(last) = &self.last_failure {
+                text = format!("{text}, at last: {last}");
+            }
             return self.end(now, false, text, effects);
         }
         let single = [&self.plan.statistics, &self.plan.evaluation];
@@ -255,6 +258,7 @@ impl Coordinator {
             gone: self.names(&attempt.left),
             reason: abort.to_string(),
         };
+        self.last_failure = Some(entry.reason.clone());
         effects.push(Effect::Note(format!(
             "round {}, attempt {}: {}",
             entry.round, entry.attempt, entry.reason
