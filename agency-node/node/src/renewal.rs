@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tributary_dp::SecretRng;
 use tributary_transport::renew::{refresh, renew};
-use tributary_transport::{Backoff, ClientOptions, NodeCredentials, certificate, files};
+use tributary_transport::{
+    Backoff, ClientOptions, NodeCredentials, TrustDomain, certificate, files,
+};
 
 use crate::config::{Config, OwnTls};
 use crate::data_dir::DataDir;
@@ -110,6 +112,7 @@ async fn step(
 ) -> anyhow::Result<Next> {
     let mut credentials = dir.credentials(config)?;
     if credentials.certificate()?.serial != used {
+        credentials.check(&TrustDomain::default()).context("another certificate")?;
         tracing::info!("another certificate lies in the data directory");
         return Ok(Next::Reconnect);
     }
@@ -158,9 +161,7 @@ fn complain(dir: &DataDir, config: &Config, error: &anyhow::Error, retry_in: Dur
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_transport::{
-        CertificateAuthority, CertificateRequest, TrustDomain, files::Entry,
-    };
+    use tributary_transport::{CertificateAuthority, CertificateRequest, files::Entry};
 
     fn credentials() -> NodeCredentials {
         let now = SystemTime::now();

@@ -80,7 +80,18 @@ async fn keep_session(
     loop {
         let started = std::time::Instant::now();
         // Read each time: they may have been renewed.
-        let credentials = dir.credentials(config)?;
+        let credentials = match dir.credentials(config) {
+            Ok(credentials) => credentials,
+            // Whoever renews them may be writing the files just now.
+            Err(error) if config.tls.is_some() => {
+                tracing::error!(retry_in = ?longest, "the agency's own certificate: {error:#}");
+                tokio::select! {
+                    () = session::stopped(stop) => return Ok(()),
+                    () = tokio::time::sleep(longest) => continue,
+                }
+            }
+            Err(error) => return Err(error),
+        };
         let connected = tokio::select! {
             () = session::stopped(stop) => return Ok(()),
             connected = tributary_transport::connect(&config.aggregator, &credentials, &options) => {
@@ -95,7 +106,7 @@ async fn keep_session(
             }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
-            Err(error) if is_own(&error) => bail!("{error}"),
+            Err(error) if is_own(&error) && config.tls.is_none() => bail!("{error}"),
             // The other side's to mend, and it may do so at any time.
             Err(error) => Ended::Refused(error.to_string()),
         };
