@@ -33,9 +33,27 @@ pub struct Config {
     /// Seconds between signs of life on an idle session.
     #[serde(default = "default_heartbeat")]
     pub heartbeat_seconds: u64,
+    /// Seconds between looks whether the certificate is to be renewed and the authorities are still
+    /// those.
+    #[serde(default = "default_check")]
+    pub renewal_check_seconds: u64,
     /// Threads that mask and hash a vector; as many as there are cores if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
+    /// A certificate of the agency's own authority; without it the aggregator's authority issues
+    /// one, and the node renews it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<OwnTls>,
+}
+
+/// Where a certificate of the agency's own authority lies. Paths are relative to the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTls {
+    /// The certificate and what links it to its authority, leaf first, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PKCS#8 PEM, readable by this node's user alone.
+    pub key: PathBuf,
 }
 
 /// Which trainer computes gradients.
@@ -59,6 +77,9 @@ fn default_policy() -> PathBuf {
 }
 fn default_backoff() -> u64 {
     30
+}
+fn default_check() -> u64 {
+    3600
 }
 fn default_heartbeat() -> u64 {
     15
@@ -112,6 +133,9 @@ impl Config {
         if config.max_backoff_seconds == 0 || config.heartbeat_seconds == 0 {
             return Err("max_backoff_seconds and heartbeat_seconds must be at least 1".into());
         }
+        if config.renewal_check_seconds == 0 {
+            return Err("renewal_check_seconds must be at least 1".into());
+        }
         if config.trainer == TrainerKind::Torch && !cfg!(feature = "torch") {
             return Err("trainer = \"torch\", but this binary was built without libtorch".into());
         }
@@ -130,6 +154,13 @@ mod tests {
         Config::parse(&sample).unwrap();
         let extra = format!("{sample}\nagregator = \"x\"\n");
         assert!(Config::parse(&extra).unwrap_err().contains("agregator"));
+        // What stands in comments works, too.
+        let own: String =
+            sample.lines().map(|l| format!("{}\n", l.trim_start_matches("#= "))).collect();
+        assert!(
+            Config::parse(&own).unwrap().tls.is_some()
+                && Config::parse(&sample).unwrap().tls.is_none()
+        );
         let plain = sample.replace("https://", "http://");
         assert!(Config::parse(&plain).unwrap_err().contains("https"));
     }

@@ -107,8 +107,8 @@ impl DataDir {
     ///
     /// # Errors
     /// If a file is missing, readable by others or malformed.
-    pub fn credentials(&self) -> anyhow::Result<NodeCredentials> {
-        Ok(NodeCredentials::load(&self.0)?)
+    pub fn credentials(&self, config: &Config) -> anyhow::Result<NodeCredentials> {
+        crate::renewal::load(&self.0, config.tls.as_ref())
     }
 
     /// The state database, if its budget book is the newest.

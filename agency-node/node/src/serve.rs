@@ -10,6 +10,7 @@ use crate::book::Book;
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
 use crate::engine::Engine;
+use crate::renewal::Keeper;
 use crate::session::{self, Ended};
 use crate::storage::Storage;
 
@@ -74,11 +75,23 @@ async fn keep_session(
     let heartbeat = Duration::from_secs(config.heartbeat_seconds);
     let longest = Duration::from_secs(config.max_backoff_seconds);
     let mut backoff = Backoff::new(Duration::from_millis(200), longest);
-    let credentials = dir.credentials()?;
     let options = ClientOptions::default();
     let mut rng = SecretRng::from_os()?;
     loop {
         let started = std::time::Instant::now();
+        // Read each time: they may have been renewed.
+        let credentials = match dir.credentials(config) {
+            Ok(credentials) => credentials,
+            // Whoever renews them may be writing the files just now.
+            Err(error) if config.tls.is_some() => {
+                tracing::error!(retry_in = ?longest, "the agency's own certificate: {error:#}");
+                tokio::select! {
+                    () = session::stopped(stop) => return Ok(()),
+                    () = tokio::time::sleep(longest) => continue,
+                }
+            }
+            Err(error) => return Err(error),
+        };
         let connected = tokio::select! {
             () = session::stopped(stop) => return Ok(()),
             connected = tributary_transport::connect(&config.aggregator, &credentials, &options) => {
@@ -86,10 +99,14 @@ async fn keep_session(
             }
         };
         let ended = match connected {
-            Ok(channel) => session::run(channel, engine, storage, heartbeat, stop).await?,
+            Ok(channel) => {
+                let keeper = Keeper::start(channel.clone(), dir, config, &credentials);
+                let fresh = keeper.fresh();
+                session::run(channel, engine, storage, heartbeat, fresh, stop).await?
+            }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
-            Err(error) if is_own(&error) => bail!("{error}"),
+            Err(error) if is_own(&error) && config.tls.is_none() => bail!("{error}"),
             // The other side's to mend, and it may do so at any time.
             Err(error) => Ended::Refused(error.to_string()),
         };
@@ -99,6 +116,10 @@ async fn keep_session(
         }
         let wait = match ended {
             Ended::Stopped => return Ok(()),
+            Ended::Renewed => {
+                tracing::info!("connecting anew with the fresh certificate");
+                continue;
+            }
             Ended::Lost(reason) => {
                 let wait = backoff.next_delay(&mut rng);
                 tracing::warn!(%reason, retry_in = ?wait, "no session with the aggregator");

@@ -26,6 +26,8 @@ pub enum Ended {
     Refused(String),
     /// This node was told to stop.
     Stopped,
+    /// There is a fresh certificate to connect with.
+    Renewed,
 }
 
 /// Runs one session over a channel.
@@ -37,6 +39,7 @@ pub async fn run(
     engine: &mut Engine,
     storage: &impl Durable,
     heartbeat: Duration,
+    mut fresh: watch::Receiver<bool>,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<Ended> {
     let mut client = federation_client(channel);
@@ -54,8 +57,13 @@ pub async fn run(
     let mut gate = Gate::default();
     let mut beat = tokio::time::interval(heartbeat);
     loop {
+        // Between two attempts a short absence costs nothing.
+        if *fresh.borrow() && engine.is_quiet() {
+            return Ok(Ended::Renewed);
+        }
         let frame = tokio::select! {
             () = stopped(stop) => return Ok(Ended::Stopped),
+            Ok(()) = fresh.changed() => continue,
             _ = beat.tick() => {
                 match send(&to_server, FromNode::Heartbeat, stop).await {
                     None => continue,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tributary_secagg::Identity;
 use tributary_store::SqliteStore;
-use tributary_transport::{CertificateAuthority, TrustDomain, files};
+use tributary_transport::files;
 
 use zeroize::Zeroizing;
 
@@ -57,11 +57,6 @@ impl DataDir {
         self.0.join(crate::config::FILE)
     }
 
-    /// The CA's certificate.
-    pub fn ca_certificate(&self) -> PathBuf {
-        self.0.join("ca.pem")
-    }
-
     /// The CA's key.
     pub fn ca_key(&self) -> PathBuf {
         self.0.join("ca-key.pem")
@@ -99,16 +94,6 @@ impl DataDir {
     pub fn save_identity(&self, identity: &Identity) -> anyhow::Result<()> {
         let text = Zeroizing::new(hex::encode(&*identity.to_pkcs8()));
         Ok(files::save(&self.signing_key(), text.as_bytes(), true)?)
-    }
-
-    /// The certificate authority.
-    ///
-    /// # Errors
-    /// If its files are missing, readable by others or malformed.
-    pub fn authority(&self) -> anyhow::Result<CertificateAuthority> {
-        let certificate = files::read_text(&self.ca_certificate())?;
-        let key = files::read_secret(&self.ca_key())?;
-        Ok(CertificateAuthority::from_pem(&certificate, &key, TrustDomain::default())?)
     }
 
     /// The state database.

@@ -1,16 +1,18 @@
 //! What `status` shows, for people and as JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tributary_round::Progress;
 use tributary_store::{Job, JobState};
 
 /// A job, as `job status --json` prints it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobStatus {
     /// Identifier.
     pub id: String,
     /// Name.
     pub name: String,
+    /// Who submitted it: role and name, or `local` for the aggregator's own machine.
+    pub submitter: String,
     /// `waiting`, `training`, `done` or `failed`.
     pub state: JobState,
     /// Why it failed, or what is waited for.
@@ -38,6 +40,7 @@ impl JobStatus {
         let mut status = Self {
             id: job.id.clone(),
             name: job.name.clone(),
+            submitter: job.submitter.clone(),
             state: job.state,
             reason: job.reason.clone(),
             round: 0,
@@ -68,9 +71,10 @@ impl JobStatus {
         }
         let mut line = |label: &str, text: String| {
             if !text.is_empty() {
-                out += &format!("\n  {label:<13}{text}");
+                out += &format!("\n  {label:<14}{text}");
             }
         };
+        line("submitted by", self.submitter.clone());
         line("reason", self.reason.clone());
         if self.state == JobState::Training {
             line("step", format!("{}, attempt {}", self.step, self.attempt));

@@ -79,6 +79,23 @@ pub async fn connect_for_enrolment(
     open(endpoint, config, None, options).await
 }
 
+/// As [`connect_for_enrolment`], with a certificate of the agency's own authority (chain and key,
+/// PEM).
+///
+/// # Errors
+/// Any [`TransportError`].
+pub async fn connect_for_enrolment_with(
+    endpoint: &str,
+    ca: Fingerprint,
+    chain_pem: &str,
+    key_pem: &str,
+    options: &ClientOptions,
+) -> Result<Channel, TransportError> {
+    let config = tls::enrolling_with(ca, Some((chain_pem, key_pem)), &options.trust_domain)?;
+    let not_after = crate::credentials::not_after(chain_pem)?;
+    open(endpoint, config, Some(not_after), options).await
+}
+
 async fn open(
     endpoint: &str,
     config: ClientConfig,

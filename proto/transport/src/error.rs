@@ -88,8 +88,11 @@ pub enum TransportError {
     /// The server cannot tell from our certificate who we are.
     #[error("{endpoint}: our certificate names no agency of this federation; enrol again")]
     OwnCertificateNotAnAgency { endpoint: String },
-    /// The agency is revoked.
-    #[error("{endpoint}: this agency is revoked; talk to the people who run the aggregator")]
+    /// The member or its certificate is revoked.
+    #[error(
+        "{endpoint}: this agency, or this certificate of it, is revoked; talk to the people who run \
+         the aggregator: a new token lets it in again"
+    )]
     Revoked { endpoint: String },
     /// The other side hung up.
     #[error("{endpoint}: the other side closed the connection; it may be full or stopping")]

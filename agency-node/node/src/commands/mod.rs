@@ -6,6 +6,7 @@ mod dataset;
 mod enrol;
 mod job;
 mod plan;
+mod renew;
 mod status;
 
 use std::path::PathBuf;
@@ -44,6 +45,11 @@ struct Dir {
 enum Command {
     /// Make keys here, and get a certificate with a one-time token. The keys never leave.
     Enrol(enrol::Enrol),
+    /// Renew the certificate now: with the old one while it is valid, else with a one-time token.
+    /// Signing key, budget book and datasets stay as they are.
+    Renew(renew::Renew),
+    /// Print the fingerprints to compare with the central team.
+    Fingerprint(Dir),
     /// Register and list the datasets that jobs may ask for.
     #[command(subcommand)]
     Dataset(dataset::Dataset),
@@ -97,6 +103,8 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Enrol(enrol) => enrol.run().await,
+            Command::Renew(renew) => renew.run().await,
+            Command::Fingerprint(dir) => renew::fingerprints(&DataDir::open(&dir.data_dir)?),
             Command::Dataset(dataset) => dataset.run().await,
             Command::Job(job) => job.run().await,
             Command::Serve { dir, trainer } => {

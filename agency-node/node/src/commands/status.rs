@@ -1,6 +1,9 @@
 //! `agency-node status` and `check-config`.
 
+use tributary_transport::{NodeCredentials, TrustDomain, certificate};
+
 use crate::book::Book;
+use crate::config::Config;
 use crate::data_dir::DataDir;
 
 /// Shows identity, datasets and the job in progress.
@@ -23,7 +26,8 @@ pub(super) async fn status(dir: &DataDir, json: bool) -> anyhow::Result<()> {
             .collect();
         let status = serde_json::json!({
             "agency": config.agency, "aggregator": config.aggregator,
-            "signing_key": key.to_string(), "datasets": data,
+            "signing_key": key.to_string(), "certificate": certificate_json(dir, &config),
+            "datasets": data,
             "job": job.map(|j| j.spec.name),
         });
         println!("{status}");
@@ -33,6 +37,7 @@ pub(super) async fn status(dir: &DataDir, json: bool) -> anyhow::Result<()> {
     println!("signing key {}", key.fingerprint());
     let pinned = tributary_secagg::VerifyingKey::from_hex(&config.aggregator_key)?;
     println!("aggregator's signing key {}", pinned.fingerprint());
+    println!("{}", certificate_line(dir, &config));
     for d in &datasets {
         let spent = match book.status(&d.name) {
             Some(s) if s.unprotected => "no bound: exact sums have left (mode none)".to_owned(),
@@ -48,12 +53,43 @@ pub(super) async fn status(dir: &DataDir, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// When the certificate ends and when it is renewed; what is wrong with it, if something is.
+fn certificate_line(dir: &DataDir, config: &Config) -> String {
+    let line = |credentials: NodeCredentials| {
+        let (serial, end) = (credentials.certificate()?.serial, credentials.not_after()?);
+        let (end, due) = (certificate::utc(end), certificate::utc(credentials.renewal_due()?));
+        let renewal = match (&config.tls, credentials.not_after()? < std::time::SystemTime::now()) {
+            (Some(_), _) => "renewed by the agency's own authority".to_owned(),
+            (None, true) => "ENDED: `agency-node renew --token-file` with a new token".to_owned(),
+            (None, false) => format!("renewal due {due}"),
+        };
+        anyhow::Ok(format!("certificate {serial} until {end}; {renewal}"))
+    };
+    dir.credentials(config).and_then(line).unwrap_or_else(|e| format!("certificate: {e:#}"))
+}
+
+fn certificate_json(dir: &DataDir, config: &Config) -> serde_json::Value {
+    let read = |credentials: NodeCredentials| {
+        anyhow::Ok(serde_json::json!({
+            "serial": credentials.certificate()?.serial,
+            "ends": certificate::utc(credentials.not_after()?),
+            "renewal_due": match config.tls {
+                Some(_) => None,
+                None => Some(certificate::utc(credentials.renewal_due()?)),
+            },
+        }))
+    };
+    dir.credentials(config)
+        .and_then(read)
+        .unwrap_or_else(|e| serde_json::json!({"problem": format!("{e:#}")}))
+}
+
 /// Reads everything that `serve` will need.
 pub(super) async fn check(dir: &DataDir) -> anyhow::Result<()> {
     let config = dir.config()?;
     dir.policy(&config)?;
     dir.identity()?;
-    dir.credentials()?;
+    dir.credentials(&config)?.check(&TrustDomain::default())?;
     let storage = dir.storage().await?;
     let book = Book::replay(&storage.book().await?)?;
     let share = |a: &str, b: &str| book.account_of(a) == book.account_of(b);

@@ -224,6 +224,12 @@ impl Engine {
         self.job.as_deref()
     }
 
+    /// Whether the session may be replaced without an attempt being lost: no job, or one that has its
+    /// keys and waits for its next attempt.
+    pub fn is_quiet(&self) -> bool {
+        self.job.as_ref().is_none_or(|job| job.is_quiet())
+    }
+
     /// The first frame of every session. The running attempt of an earlier session is dropped: the
     /// aggregator counted this node out when the session broke.
     pub fn hello(&mut self, software_version: &str) -> FromNode {
