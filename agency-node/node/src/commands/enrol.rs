@@ -7,6 +7,8 @@ use clap::Args;
 use tributary_secagg::{Identity, VerifyingKey};
 use tributary_transport::{ClientOptions, EnrolmentToken, files};
 
+use super::desk;
+use crate::audit::{self, Event};
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
 
@@ -59,7 +61,16 @@ impl Enrol {
             heartbeat_seconds: 15,
             threads: None,
         };
-        dir.storage().await?.close().await;
+        let storage = dir.storage().await?;
+        let event = Event::Enrolled {
+            agency: config.agency.clone(),
+            aggregator: config.aggregator.clone(),
+            aggregator_key: pinned.fingerprint(),
+            signing_key: identity.verifying_key().fingerprint(),
+            by: audit::operator(),
+        };
+        desk::note(&storage, &event).await?;
+        storage.close().await;
         // The configuration last: its presence is what makes the directory complete.
         files::save(&dir.config_file(), toml::to_string(&config)?.as_bytes(), false)?;
         println!("enrolled as {}", config.agency);
