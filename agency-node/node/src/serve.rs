@@ -1,18 +1,24 @@
 //! The daemon: keep one session open, come back after every cut, stop in order.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
+use tributary_ledger::Entry;
 use tributary_transport::{Backoff, ClientOptions, TransportError};
 
+use crate::audit::Event;
 use crate::book::Book;
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
 use crate::engine::Engine;
 use crate::renewal::Keeper;
-use crate::session::{self, Ended};
-use crate::storage::Storage;
+use crate::session::{self, Ended, Outside};
+use crate::storage::{Change, Storage};
+use crate::twins;
+use crate::version::Versions;
 
 /// Runs until SIGTERM or Ctrl-C.
 ///
@@ -24,10 +30,14 @@ pub async fn serve(dir: &DataDir, trainer: Option<TrainerKind>) -> anyhow::Resul
     let config = dir.config()?;
     init_logs(config.log_json);
     let storage = dir.storage().await?;
+    storage.check_audit().await?;
+    let mut outside = Outside::open(&storage).await?;
     let mut engine = engine(dir, &config, trainer, &storage).await?;
+    note_start(dir, &config, &storage, &mut outside).await?;
     let mut stop = stop_signal()?;
     tracing::info!(agency = %config.agency, aggregator = %config.aggregator, "node starts");
-    let outcome = keep_session(dir, &config, &mut engine, &storage, &mut stop).await;
+    let outcome =
+        keep_session(dir, &config, &mut engine, (&storage, &mut outside), &mut stop).await;
     storage.close().await;
     outcome?;
     tracing::info!("node stopped; its state is durable");
@@ -44,7 +54,9 @@ async fn engine(
     if datasets.is_empty() {
         tracing::warn!("no dataset is registered; see `agency-node dataset add --help`");
     }
-    let setup = dir.setup(config, trainer.unwrap_or(config.trainer), &datasets)?;
+    let salt = storage.salt().await?;
+    let setup = dir.setup(config, trainer.unwrap_or(config.trainer), &datasets, &salt)?;
+    setup.policy.remarks().into_iter().for_each(|remark| tracing::warn!("{remark}"));
     let book = Book::replay(&storage.book().await?)?;
     let mut engine = Engine::new(setup, book);
     if let Some(stored) = storage.open_job().await? {
@@ -65,11 +77,53 @@ async fn engine(
     Ok(engine)
 }
 
+/// What the audit record says of every start: the policy, and files that are not what they were.
+async fn note_start(
+    dir: &DataDir,
+    config: &Config,
+    storage: &Storage,
+    outside: &mut Outside,
+) -> anyhow::Result<()> {
+    if let Some(complaint) = outside.clock().complaint() {
+        tracing::error!("{complaint}");
+    }
+    let at = outside.clock().now().0;
+    let policy = twins::content_hash(&dir.path().join(&config.policy))?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    storage.record(&at, &Event::PolicyLoaded { version, policy }, Change::None).await?;
+    let (salt, mut known) = (storage.salt().await?, BTreeMap::new());
+    for line in storage.audit_lines().await? {
+        let entry: Entry = serde_json::from_str(&line)?;
+        match Event::from_body(&entry.body) {
+            Ok(Event::DatasetAdded { dataset, dataset_version: is, .. })
+            | Ok(Event::DatasetChanged { dataset, is, .. }) => {
+                known.insert(dataset, is);
+            }
+            _ => {}
+        }
+    }
+    for row in storage.datasets().await? {
+        let is = match Versions::new(Path::new(&row.path), &salt).now() {
+            Ok(is) => is,
+            Err(problem) => {
+                tracing::warn!(dataset = %row.name, "its file cannot be read now: {problem}");
+                continue;
+            }
+        };
+        let was = known.get(&row.name).cloned().unwrap_or_else(|| "not recorded".to_owned());
+        if was != is {
+            let dataset = row.name.clone();
+            storage.record(&at, &Event::DatasetChanged { dataset, was, is }, Change::None).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn keep_session(
     dir: &DataDir,
     config: &Config,
     engine: &mut Engine,
-    storage: &Storage,
+    (storage, outside): (&Storage, &mut Outside),
     stop: &mut tokio::sync::watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let heartbeat = Duration::from_secs(config.heartbeat_seconds);
@@ -101,8 +155,8 @@ async fn keep_session(
         let ended = match connected {
             Ok(channel) => {
                 let keeper = Keeper::start(channel.clone(), dir, config, &credentials);
-                let fresh = keeper.fresh();
-                session::run(channel, engine, storage, heartbeat, fresh, stop).await?
+                let (fresh, kept) = (keeper.fresh(), (storage, &mut *outside));
+                session::run(channel, engine, kept, heartbeat, fresh, stop).await?
             }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.

@@ -3,7 +3,7 @@
 //! The engine runs on its own thread, because training must not hold up the connection; what it
 //! wants persisted is durable before what follows it is sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
@@ -13,9 +13,16 @@ use tributary_transport::federation_client;
 use tributary_wire::session::{FromNode, Secagg, ToNode};
 use tributary_wire::v1::NodeFrame;
 
+use crate::clock::Clock;
 use crate::engine::{Engine, Now, Output};
 use crate::gate::Gate;
-use crate::storage::Durable;
+use crate::storage::{Durable, Storage, StorageError};
+
+/// How often decisions of people and the hour are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After this time decisions are read again, whether the database says that it has changed or not.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +37,52 @@ pub enum Ended {
     Renewed,
 }
 
+/// What people decided, as the engine knows it, and the time.
+#[derive(Debug)]
+pub struct Outside {
+    clock: Clock,
+    /// The database's state when decisions were read last, and when that was.
+    seen: Option<(i64, Instant)>,
+}
+
+impl Outside {
+    /// From what is stored.
+    ///
+    /// # Errors
+    /// From the database.
+    pub async fn open(storage: &Storage) -> Result<Self, StorageError> {
+        Ok(Self { clock: Clock::new(storage.highest_time().await?.as_deref()), seen: None })
+    }
+
+    /// The clock.
+    pub fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
+    }
+
+    /// Reads decisions again if anybody has changed the database since, and notes the time.
+    ///
+    /// # Errors
+    /// From the database: then nobody knows what was decided, and the node must stop.
+    pub async fn refresh(
+        &mut self,
+        engine: &mut Engine,
+        storage: &Storage,
+    ) -> Result<Now, StorageError> {
+        let version = storage.data_version().await?;
+        let known =
+            self.seen.is_some_and(|(seen, at)| seen == version && at.elapsed() < READ_AGAIN);
+        if !known {
+            engine.set_consent(storage.consent().await?);
+            self.seen = Some((version, Instant::now()));
+        }
+        let now = self.clock.now();
+        if let Some(time) = self.clock.to_store() {
+            storage.saw_time(&time).await?;
+        }
+        Ok(now)
+    }
+}
+
 /// Runs one session over a channel.
 ///
 /// # Errors
@@ -37,11 +90,12 @@ pub enum Ended {
 pub async fn run(
     channel: Channel,
     engine: &mut Engine,
-    storage: &impl Durable,
+    (storage, outside): (&Storage, &mut Outside),
     heartbeat: Duration,
     mut fresh: watch::Receiver<bool>,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<Ended> {
+    outside.refresh(engine, storage).await?;
     let mut client = federation_client(channel);
     let (to_server, outgoing) = mpsc::channel::<NodeFrame>(64);
     let hello = engine.hello(env!("CARGO_PKG_VERSION"));
@@ -56,6 +110,8 @@ pub async fn run(
     };
     let mut gate = Gate::default();
     let mut beat = tokio::time::interval(heartbeat);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         // Between two attempts a short absence costs nothing.
         if *fresh.borrow() && engine.is_quiet() {
@@ -66,6 +122,15 @@ pub async fn run(
             Ok(()) = fresh.changed() => continue,
             _ = beat.tick() => {
                 match send(&to_server, FromNode::Heartbeat, stop).await {
+                    None => continue,
+                    Some(ended) => return Ok(ended),
+                }
+            }
+            _ = look.tick() => {
+                let now = outside.refresh(engine, storage).await?;
+                let outputs = tokio::task::block_in_place(|| engine.reconsider(&now));
+                let carry = (&mut gate, &to_server, &mut *stop);
+                match carry_out(engine, (outputs, &now), storage, carry).await? {
                     None => continue,
                     Some(ended) => return Ok(ended),
                 }
@@ -88,9 +153,10 @@ pub async fn run(
             ToNode::Refused(refused) => Some(format!("{}: {}", refused.code, refused.text)),
             _ => None,
         };
-        let outputs = tokio::task::block_in_place(|| engine.handle(&Now(timestamp()), frame));
-        let carried = carry_out(engine, outputs, storage, &mut gate, &to_server, stop);
-        if let Some(ended) = carried.await? {
+        let now = outside.refresh(engine, storage).await?;
+        let outputs = tokio::task::block_in_place(|| engine.handle(&now, frame));
+        let carry = (&mut gate, &to_server, &mut *stop);
+        if let Some(ended) = carry_out(engine, (outputs, &now), storage, carry).await? {
             return Ok(ended);
         }
         if let Some(text) = refusal {
@@ -109,11 +175,9 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// made durable is so in any case: a charge that nobody gets to see is lost, never a charge short.
 pub(crate) async fn carry_out(
     engine: &mut Engine,
-    outputs: Vec<Output>,
+    (outputs, now): (Vec<Output>, &Now),
     storage: &impl Durable,
-    gate: &mut Gate,
-    to_server: &mpsc::Sender<NodeFrame>,
-    stop: &mut watch::Receiver<bool>,
+    (gate, to_server, stop): (&mut Gate, &mpsc::Sender<NodeFrame>, &mut watch::Receiver<bool>),
 ) -> anyhow::Result<Option<Ended>> {
     let mut ended = None;
     for output in outputs {
@@ -134,9 +198,10 @@ pub(crate) async fn carry_out(
                     ended = send(to_server, FromNode::Secagg(frame), stop).await;
                 }
                 if ended.is_none() {
-                    note_sent(engine, job, storage).await?;
+                    note_sent(engine, now, job, storage).await?;
                 }
             }
+            Output::Audit(event) => storage.note(&now.0, &event).await?,
             Output::Note(text) => tracing::info!("{text}"),
         }
     }
@@ -146,11 +211,13 @@ pub(crate) async fn carry_out(
 /// Every message of an upload is with the connection: the book says so, too.
 async fn note_sent(
     engine: &mut Engine,
+    now: &Now,
     job: [u8; 32],
     storage: &impl Durable,
 ) -> anyhow::Result<()> {
-    for output in engine.uploaded(&Now(timestamp()), job) {
+    for output in engine.uploaded(now, job) {
         match output {
+            Output::Audit(event) => storage.note(&now.0, &event).await?,
             Output::Persist(record) => storage.persist(&record).await?,
             Output::Note(text) => tracing::warn!("{text}"),
             Output::Send(_) | Output::Upload { .. } => {}
@@ -222,7 +289,8 @@ mod tests {
         });
         let mut federation = Federation::new(JOB);
         let (engine, mut gate) = (&mut federation.engines[0], Gate::default());
-        let carried = carry_out(engine, outputs, &storage, &mut gate, &to_server, &mut stop);
+        let (now, carry) = (crate::fixtures::now(), (&mut gate, &to_server, &mut stop));
+        let carried = carry_out(engine, (outputs, &now), &storage, carry);
         let ended = tokio::time::timeout(Duration::from_secs(5), carried).await.unwrap().unwrap();
         assert_eq!(ended, Some(Ended::Stopped));
         assert!(storage.open_job().await.unwrap().is_some());

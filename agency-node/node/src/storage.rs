@@ -1,10 +1,14 @@
-//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the head of the
-//! budget book in a file beside it.
+//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the heads of the
+//! budget book and of the audit record in files beside it.
 //!
 //! Opaque to meaning: it keeps lines and bytes. A write that fails (disk full, read-only) is an
 //! error that stops the node before anything is sent.
 
+mod audit;
+mod consent;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;
@@ -13,9 +17,14 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use tributary_ledger::Entry;
+use tributary_secagg::Identity;
 
 use crate::anchor::{self, Anchor, AnchorError};
+use crate::audit::Event;
+use crate::audit::head::{HeadError, HeadFile};
 use crate::engine::{Record, StoredJob};
+
+pub use consent::Change;
 
 /// The database file inside a node's data directory.
 pub const FILE: &str = "node.db";
@@ -25,6 +34,9 @@ pub const FILE: &str = "node.db";
 pub struct Storage {
     pool: SqlitePool,
     anchor: Anchor,
+    audit_head: HeadFile,
+    /// Signs entries of the audit record.
+    signer: Option<Arc<Identity>>,
 }
 
 /// Where records become durable.
@@ -34,6 +46,16 @@ pub trait Durable {
     /// # Errors
     /// If it cannot; then nothing that depends on it may be sent.
     fn persist(&self, record: &Record) -> impl Future<Output = Result<(), StorageError>> + Send;
+
+    /// Appends an entry to the audit record, durably.
+    ///
+    /// # Errors
+    /// If it cannot; then nothing that depends on it may be done.
+    fn note(
+        &self,
+        at: &str,
+        event: &Event,
+    ) -> impl Future<Output = Result<(), StorageError>> + Send;
 }
 
 /// A registered dataset.
@@ -68,6 +90,15 @@ pub enum StorageError {
     /// The budget book is not the newest, or its head cannot be written down.
     #[error(transparent)]
     Anchor(#[from] AnchorError),
+    /// The audit record is not the newest, or its head cannot be written down.
+    #[error(transparent)]
+    AuditHead(#[from] HeadError),
+    /// A gap where there is none.
+    #[error("the audit record is whole: there is nothing to recover")]
+    AuditWhole,
+    /// An entry of the audit record without the node's signing key.
+    #[error("an entry of the audit record needs the node's signing key, and it cannot be read")]
+    NoSigner,
 }
 
 impl Storage {
@@ -85,9 +116,19 @@ impl Storage {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(20));
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        // One connection for good: `data_version` compares what one and the same connection has seen.
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let pool = pool.connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool, anchor: Anchor::in_dir(data_dir) })
+        let (anchor, audit_head) = (Anchor::in_dir(data_dir), HeadFile::in_dir(data_dir));
+        Ok(Self { pool, anchor, audit_head, signer: None })
+    }
+
+    /// With the key that signs entries of the audit record.
+    #[must_use]
+    pub fn with_signer(self, signer: Option<Arc<Identity>>) -> Self {
+        Self { signer, ..self }
     }
 
     /// Closes the file.
@@ -306,9 +347,19 @@ impl Durable for Storage {
                     .await?;
                 both.commit().await?;
                 self.advance(entry.as_ref())?;
+                self.close_request(job, outcome).await?;
             }
+            Record::Requested { job, manifest, at } => {
+                self.open_request((job, manifest), at).await?
+            }
+            Record::RequestClosed { job, outcome } => self.close_request(job, outcome).await?,
+            Record::Pinned(row) => self.pin_first_use(row).await?,
         }
         Ok(())
+    }
+
+    async fn note(&self, at: &str, event: &Event) -> Result<(), StorageError> {
+        self.record(at, event, Change::None).await
     }
 }
 

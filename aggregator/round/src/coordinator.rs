@@ -259,7 +259,7 @@ impl Coordinator {
         let (phase, step, waiting, attempt) = match &self.stage {
             Stage::Offering { .. } => {
                 let waiting = self.members_where(|m| !m.accepted && m.excluded.is_none());
-                (JobPhase::Offering, "agencies look at the offer".to_owned(), waiting, 0)
+                (JobPhase::Offering, self.with_waits("agencies look at the offer"), waiting, 0)
             }
             Stage::Keying { epoch, .. } => {
                 let waiting = self.names(&epoch.waiting_for());
@@ -270,8 +270,8 @@ impl Coordinator {
                 (JobPhase::Round, a.round.phase().to_string(), waiting, a.attempt)
             }
             Stage::Waiting { .. } => {
-                let waiting = self.members_where(|m| !m.connected);
-                (JobPhase::Waiting, "too few agencies are there".to_owned(), waiting, 0)
+                let waiting = self.members_where(|m| !m.connected || m.not_yet.is_some());
+                (JobPhase::Waiting, self.with_waits("too few agencies are there"), waiting, 0)
             }
             Stage::Ended { reason, .. } => (JobPhase::Ended, reason.clone(), Vec::new(), 0),
         };
@@ -303,6 +303,7 @@ impl Coordinator {
                 let absent = |m: &Member| !m.accepted && m.excluded.is_none();
                 let missing = self.members_where(absent).join(", ");
                 let text = format!("not every agency accepted in time; missing: {missing}");
+                let text = self.with_waits(&text);
                 self.end(now, false, text, effects);
             }
             Stage::Keying { deadline, .. } if late(*deadline) => {
@@ -313,6 +314,7 @@ impl Coordinator {
             Stage::Waiting { deadline, .. } if late(*deadline) => {
                 let missing = self.members_where(|m| !m.connected).join(", ");
                 let text = format!("too few agencies came back in time; missing: {missing}");
+                let text = self.with_waits(&text);
                 self.end(now, false, text, effects);
             }
             Stage::Waiting { not_before, .. } if late(*not_before) => {

@@ -52,6 +52,8 @@ impl Disk {
                     self.job = None;
                 }
             }
+            // A simulation asks nobody and keeps no list of peers.
+            Record::Requested { .. } | Record::RequestClosed { .. } | Record::Pinned(_) => {}
         }
     }
 

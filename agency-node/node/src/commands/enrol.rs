@@ -9,6 +9,8 @@ use tributary_transport::{
     ClientOptions, Enrolment, EnrolmentToken, Member, OwnCertificate, enrol_with, files,
 };
 
+use super::desk;
+use crate::audit::{self, Event};
 use crate::config::{Config, OwnTls, TrainerKind};
 use crate::data_dir::DataDir;
 
@@ -76,7 +78,16 @@ impl Enrol {
             threads: None,
             tls: own,
         };
-        dir.storage().await?.close().await;
+        let storage = dir.storage().await?;
+        let event = Event::Enrolled {
+            agency: config.agency.clone(),
+            aggregator: config.aggregator.clone(),
+            aggregator_key: pinned.fingerprint(),
+            signing_key: identity.verifying_key().fingerprint(),
+            by: audit::operator(),
+        };
+        desk::note(&storage, &event).await?;
+        storage.close().await;
         // The configuration last: its presence is what makes the directory complete.
         files::save(&dir.config_file(), toml::to_string(&config)?.as_bytes(), false)?;
         println!("enrolled as {}", config.agency);

@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 
-use super::Dir;
+use super::{Dir, desk};
+use crate::audit::{self, Event};
 use crate::book::Book;
 use crate::data_dir::DataDir;
 use crate::engine::{Record, StoredJob};
@@ -77,7 +78,13 @@ async fn abandon(dir: &DataDir) -> anyhow::Result<()> {
     let hex = hex::encode(job.hash());
     let entry = book.close(&hex, &timestamp(), &dir.identity()?)?;
     let outcome = "abandoned by the agency's operator".to_owned();
+    let event = Event::Operator {
+        command: "job abandon".into(),
+        outcome: format!("job {hex} is over here"),
+        by: audit::operator(),
+    };
     storage.persist(&Record::Ended { entry, job: hex, outcome }).await?;
+    desk::note(&storage, &event).await?;
     println!("{} is over here; what it charged stays charged", name(&job));
     Ok(())
 }

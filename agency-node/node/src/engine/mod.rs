@@ -11,8 +11,10 @@ pub mod audit;
 mod epoch;
 mod job;
 mod offer;
+mod refusals;
 mod reserve;
 mod round;
+mod standing;
 mod transfer;
 mod vector;
 
@@ -31,7 +33,9 @@ use tributary_wire::session::{
 };
 use tributary_wire::{PROTOCOL_VERSION, Text};
 
+use crate::audit::Event;
 use crate::book::Book;
+use crate::consent::{Consent, PeerRow};
 use crate::policy::Policy;
 
 pub use job::ActiveJob;
@@ -71,7 +75,13 @@ pub struct DatasetSource {
     /// it must not fail over a cell ([`Dataset::load_tolerant`]). The error text stays at the
     /// agency.
     pub load: DatasetLoader,
+    /// Names what the source holds now: equal for equal bytes, and nothing that anybody else could
+    /// compute. Asked before every round, so it should be quick where nothing has changed.
+    pub version: DatasetVersion,
 }
+
+/// Names what a dataset holds now.
+pub type DatasetVersion = Box<dyn Fn() -> Result<String, String> + Send>;
 
 /// The engine.
 pub struct Engine {
@@ -80,11 +90,25 @@ pub struct Engine {
     job: Option<Box<ActiveJob>>,
     /// A stored job that cannot be gone on with; its operator has to act.
     stuck: Option<[u8; 32]>,
+    /// What this agency's people have decided.
+    consent: Consent,
+    /// An offer that waits for somebody's word or for the hour.
+    waiting: Option<offer::Waiting>,
+    /// What the aggregator was told when the job in progress stopped to run here.
+    paused: Option<session::RefusalCode>,
+    refusals: refusals::Refusals,
 }
 
 /// Time as the driver sees it, RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Now(pub String);
+
+impl Now {
+    /// The time; `None` if the driver has none that can be read.
+    pub fn time(&self) -> Option<time::OffsetDateTime> {
+        crate::consent::statement::parse_time(&self.0)
+    }
+}
 
 /// What the driver must do, in this order.
 #[derive(Debug)]
@@ -103,6 +127,8 @@ pub enum Output {
         /// The messages.
         upload: Upload,
     },
+    /// Append to the audit record, durably, before anything that follows.
+    Audit(Event),
     /// A line for the local log; may hold what must not leave.
     Note(String),
 }
@@ -153,6 +179,24 @@ pub enum Record {
         /// How it ended, in words.
         outcome: String,
     },
+    /// A job that waits for somebody's word.
+    Requested {
+        /// The job's hash, hex.
+        job: String,
+        /// Canonical manifest.
+        manifest: String,
+        /// When it was offered.
+        at: String,
+    },
+    /// A job that waited is over before it began here.
+    RequestClosed {
+        /// The job's hash, hex.
+        job: String,
+        /// How it ended, in words.
+        outcome: String,
+    },
+    /// A peer's key, pinned by its first use.
+    Pinned(PeerRow),
 }
 
 /// Bytes of secret keys on their way to the state database: wiped when dropped, never printed.
@@ -191,7 +235,22 @@ pub struct ResumeError(pub String);
 impl Engine {
     /// An engine without a job.
     pub fn new(setup: Setup, book: Book) -> Self {
-        Self { setup, book, job: None, stuck: None }
+        Self {
+            setup,
+            book,
+            job: None,
+            stuck: None,
+            consent: Consent::default(),
+            waiting: None,
+            paused: None,
+            refusals: refusals::Refusals::default(),
+        }
+    }
+
+    /// Takes what this agency's people have decided so far. The driver gives it before the first frame
+    /// and again before every frame that follows a change.
+    pub fn set_consent(&mut self, consent: Consent) {
+        self.consent = consent;
     }
 
     /// Takes up the job that was in progress.
@@ -236,6 +295,8 @@ impl Engine {
         if let Some(job) = &mut self.job {
             job.abandon_round();
         }
+        // What waits is offered again.
+        self.waiting = None;
         let datasets = self.setup.datasets.iter().filter_map(|(name, source)| {
             let name = DatasetName::new(name.as_str()).ok()?;
             Some(session::Dataset { name, declared_records: source.declared_records })
@@ -302,6 +363,11 @@ impl Engine {
                 return;
             }
         };
+        let begins = matches!(message, ServerMessage::RoundStart(_));
+        if (begins || job.may_charge()) && !self.may_go_on(now, begins, out) {
+            return;
+        }
+        let Some(job) = &mut self.job else { return };
         match message {
             ServerMessage::EpochStart(_)
             | ServerMessage::EpochHellos(_)
@@ -315,25 +381,23 @@ impl Engine {
     }
 
     fn ended(&mut self, now: &Now, end: &session::JobEnd, out: &mut Vec<Output>) {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.hash == end.job) {
+            self.waiting = None;
+            let outcome = format!("{}: {}", end.outcome, end.text);
+            let job = hex::encode(end.job);
+            out.push(Output::Note(format!("a job that waited is over: {outcome}")));
+            let (closed, said) = (job.clone(), outcome.clone());
+            out.push(Output::Persist(Record::RequestClosed { job: closed, outcome: said }));
+            out.push(Output::Audit(Event::JobEnded { job, outcome }));
+        }
         let name = match &self.job {
             Some(job) if job.hash() == end.job => job.manifest().spec.name.clone(),
             // Also one that could not be gone on with: its end sets this node free again.
             _ if self.stuck == Some(end.job) => "that could not be resumed".to_owned(),
             _ => return,
         };
-        let hex = hex::encode(end.job);
-        let entry = match self.book.close(&hex, &now.0, &self.setup.identity) {
-            Ok(entry) => entry,
-            Err(error) => {
-                out.push(Output::Note(error.to_string()));
-                None
-            }
-        };
         let outcome = format!("{}: {}", end.outcome, end.text);
-        out.push(Output::Note(format!("job {name} is over: {outcome}")));
-        out.push(Output::Persist(Record::Ended { entry, job: hex, outcome }));
-        self.job = None;
-        self.stuck = None;
+        self.end_here(now, end.job, &name, outcome, out);
     }
 
     fn with_job(

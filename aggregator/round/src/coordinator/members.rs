@@ -14,12 +14,17 @@ const STRIKES: u8 = 3;
 /// Reports that say that a node's state is not the certified one.
 const STATE_CODES: [&str; 2] = ["state-missing", "state-mismatch"];
 
+/// Refusals that may pass: somebody at the agency has yet to approve the job, or the hour is to come.
+const NOT_YET: [&str; 2] = ["not-approved", "outside-hours"];
+
 /// What the coordinator knows of one agency.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Member {
     pub(super) connected: bool,
     pub(super) accepted: bool,
     pub(super) resume: Resume,
+    /// Why it does not take part yet, in its own words.
+    pub(super) not_yet: Option<String>,
     /// Why it is out of the job, if it is.
     pub(super) excluded: Option<String>,
     /// Attempts that it sits out because it held up, left or broke the last one.
@@ -39,6 +44,7 @@ impl Coordinator {
         if let Some(member) = self.member_mut(node) {
             member.connected = true;
             member.accepted = false;
+            member.not_yet = None;
             member.resume = resume;
             effects.push(Effect::Offer(node));
         }
@@ -48,6 +54,7 @@ impl Coordinator {
         let Some(member) = self.member_mut(node) else { return };
         member.connected = false;
         member.accepted = false;
+        member.not_yet = None;
         match &self.stage {
             Stage::Keying { .. } => self.left_keying(now, node, effects),
             Stage::Running(_) => self.leave_attempt(now, node, effects),
@@ -75,6 +82,7 @@ impl Coordinator {
             return;
         }
         member.accepted = true;
+        member.not_yet = None;
         match &self.stage {
             Stage::Offering { .. } => {
                 if self.everybody_accepted() {
@@ -123,6 +131,9 @@ impl Coordinator {
             effects.push(Effect::Note(format!("{name} is busy: {reason}")));
             return self.disconnected(now, node, effects);
         }
+        if NOT_YET.iter().any(|code| reason.starts_with(code)) {
+            return self.not_yet(now, node, reason, effects);
+        }
         if self.facts.is_none() {
             let text = format!("{name} refuses the job: {reason}");
             return self.end(now, false, text, effects);
@@ -130,6 +141,44 @@ impl Coordinator {
         self.exclude(node, format!("it refused the job: {reason}"));
         self.blame(now, node, "refused", (&reason, None), effects);
         self.disconnected(now, node, effects);
+    }
+
+    /// A node takes no part until it says that it does: its session stays, and so do its keys.
+    fn not_yet(&mut self, now: Now, node: NodeIndex, reason: String, effects: &mut Vec<Effect>) {
+        let name = self.name(node);
+        let Some(member) = self.member_mut(node) else { return };
+        member.accepted = false;
+        // Saying it again is no news, and fills no record.
+        if member.not_yet.as_ref() == Some(&reason) {
+            return;
+        }
+        effects.push(Effect::Note(format!("{name} does not take part yet: {reason}")));
+        member.not_yet = Some(reason);
+        match &self.stage {
+            Stage::Keying { .. } => self.left_keying(now, node, effects),
+            Stage::Running(_) => self.leave_attempt(now, node, effects),
+            _ => {}
+        }
+        if !self.is_ended() {
+            effects.push(self.persist(Step::default()));
+        }
+    }
+
+    /// Who does not take part yet and why, in words; empty if nobody.
+    pub(super) fn waits_for_people(&self) -> String {
+        let said = self.members.iter().enumerate().filter_map(|(i, member)| {
+            let why = member.not_yet.as_ref()?;
+            Some(format!("{} ({why})", self.name(NodeIndex(i as u16))))
+        });
+        said.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same after a text.
+    pub(super) fn with_waits(&self, text: &str) -> String {
+        match self.waits_for_people() {
+            waits if waits.is_empty() => text.to_owned(),
+            waits => format!("{text}; not yet: {waits}"),
+        }
     }
 
     /// A node gives the running attempt up. Anything about another attempt is late; a second report

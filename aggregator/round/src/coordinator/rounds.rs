@@ -308,9 +308,15 @@ impl Coordinator {
             let text = format!("fewer than {u_min} agencies are left that could take part");
             return self.end(now, false, text, effects);
         }
+        // Whoever waits for a person or for the hour gets as long as people get for an offer.
+        let people = self.members.iter().any(|m| m.not_yet.is_some());
+        let longest = self.timeouts.rejoin.max(if people { self.timeouts.gather } else { 0 });
         let deadline = match self.stage {
-            Stage::Waiting { deadline, .. } if deadline != u64::MAX => deadline,
-            _ => now.millis + self.timeouts.rejoin,
+            Stage::Waiting { deadline, .. } if deadline != u64::MAX && !people => deadline,
+            Stage::Waiting { deadline, .. } if deadline > now.millis + self.timeouts.rejoin => {
+                deadline
+            }
+            _ => now.millis + longest,
         };
         self.stage = Stage::Waiting { deadline, not_before: now.millis + self.timeouts.step };
         let missing = self.members_where(|m| !m.connected).join(", ");

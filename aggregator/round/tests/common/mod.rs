@@ -204,6 +204,11 @@ impl Federation {
         self.queue.push_back(event);
     }
 
+    /// Forgets answers and frames that are on their way.
+    pub fn drop_answers(&mut self) {
+        self.queue.clear();
+    }
+
     /// Handles at most `limit` events; returns how many there were.
     pub fn run(&mut self, limit: usize) -> usize {
         for done in 0..limit {

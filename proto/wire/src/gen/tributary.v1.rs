@@ -355,6 +355,8 @@ pub enum JobRefusalCode {
     Busy = 16,
     BookLocked = 17,
     DiskError = 18,
+    PolicyRoster = 19,
+    OutsideHours = 20,
 }
 impl JobRefusalCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -382,6 +384,8 @@ impl JobRefusalCode {
             Self::Busy => "JOB_REFUSAL_CODE_BUSY",
             Self::BookLocked => "JOB_REFUSAL_CODE_BOOK_LOCKED",
             Self::DiskError => "JOB_REFUSAL_CODE_DISK_ERROR",
+            Self::PolicyRoster => "JOB_REFUSAL_CODE_POLICY_ROSTER",
+            Self::OutsideHours => "JOB_REFUSAL_CODE_OUTSIDE_HOURS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -406,6 +410,8 @@ impl JobRefusalCode {
             "JOB_REFUSAL_CODE_BUSY" => Some(Self::Busy),
             "JOB_REFUSAL_CODE_BOOK_LOCKED" => Some(Self::BookLocked),
             "JOB_REFUSAL_CODE_DISK_ERROR" => Some(Self::DiskError),
+            "JOB_REFUSAL_CODE_POLICY_ROSTER" => Some(Self::PolicyRoster),
+            "JOB_REFUSAL_CODE_OUTSIDE_HOURS" => Some(Self::OutsideHours),
             _ => None,
         }
     }
