@@ -252,7 +252,7 @@ impl Federation {
                     job.as_mut().unwrap().state = Some((state.clone(), certificate.clone()));
                 }
                 Record::Ended { .. } => job = None,
-                Record::Book(_) => {}
+                Record::Book(_) | Record::Checkpoint { .. } => {}
             }
         }
         if let Some(job) = job {
@@ -411,7 +411,10 @@ pub(crate) fn book_of(records: &[Record]) -> Vec<Entry> {
     let entry = |record: &Record| match record {
         Record::Book(entry) => Some(entry.clone()),
         Record::Accepted { entry, .. } | Record::Ended { entry, .. } => entry.clone(),
-        Record::Epoch { .. } | Record::Answered { .. } | Record::State { .. } => None,
+        Record::Epoch { .. }
+        | Record::Answered { .. }
+        | Record::State { .. }
+        | Record::Checkpoint { .. } => None,
     };
     records.iter().filter_map(entry).collect()
 }

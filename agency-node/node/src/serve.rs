@@ -1,16 +1,20 @@
 //! The daemon: keep one session open, come back after every cut, stop in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tributary_dp::SecretRng;
-use tributary_transport::{Backoff, ClientOptions, TransportError};
+use tributary_transport::{Backoff, ClientOptions, Proxy, TransportError, observe};
 
 use crate::book::Book;
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
 use crate::engine::Engine;
-use crate::session::{self, Ended};
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::session::{self, Ended, Lasting};
+use crate::stop::{self, Stopping, asked};
 use crate::storage::Storage;
 
 /// Runs until SIGTERM or Ctrl-C.
@@ -22,11 +26,21 @@ pub async fn serve(dir: &DataDir, trainer: Option<TrainerKind>) -> anyhow::Resul
     let _lock = dir.lock("serve")?;
     let config = dir.config()?;
     init_logs(config.log_json);
+    let metrics = Arc::new(Metrics::new(dir.path()));
+    let observer = match config.metrics {
+        Some(address) => Some(observe::bind(address).await.map_err(anyhow::Error::msg)?),
+        None => None,
+    };
     let storage = dir.storage().await?;
     let mut engine = engine(dir, &config, trainer, &storage).await?;
-    let mut stop = stop_signal()?;
+    metrics.show(&engine);
+    if let Some(listener) = observer {
+        tracing::info!(listen = ?config.metrics, "metrics and health");
+        tokio::spawn(observe::serve(listener, metrics.clone()));
+    }
+    let mut stop = stop::on_signals(Duration::from_secs(config.drain_seconds))?;
     tracing::info!(agency = %config.agency, aggregator = %config.aggregator, "node starts");
-    let outcome = keep_session(dir, &config, &mut engine, &storage, &mut stop).await;
+    let outcome = keep_session(dir, &config, (&mut engine, &storage), &metrics, &mut stop).await;
     storage.close().await;
     outcome?;
     tracing::info!("node stopped; its state is durable");
@@ -56,6 +70,7 @@ async fn engine(
                 dir.path().display()
             );
         }
+        engine.recall(storage.checkpoints(&hex::encode(stored.hash())).await?);
         if let Some(job) = engine.job() {
             let round = job.state().completed;
             tracing::info!(job = %job.manifest().spec.name, round, "job goes on after a restart");
@@ -67,26 +82,36 @@ async fn engine(
 async fn keep_session(
     dir: &DataDir,
     config: &Config,
-    engine: &mut Engine,
-    storage: &Storage,
-    stop: &mut tokio::sync::watch::Receiver<bool>,
+    (engine, storage): (&mut Engine, &Storage),
+    metrics: &Metrics,
+    stop: &mut Stopping,
 ) -> anyhow::Result<()> {
     let heartbeat = Duration::from_secs(config.heartbeat_seconds);
     let longest = Duration::from_secs(config.max_backoff_seconds);
     let mut backoff = Backoff::new(Duration::from_millis(200), longest);
     let credentials = dir.credentials()?;
-    let options = ClientOptions::default();
+    let proxy =
+        Proxy::choose(config.proxy.as_deref(), &config.aggregator, |v| std::env::var(v).ok())?;
+    if let Some(proxy) = &proxy {
+        tracing::info!(%proxy, "the way to the aggregator is a proxy");
+    }
+    let options = ClientOptions { proxy, ..ClientOptions::default() };
+    let mut gate = Gate::default();
     let mut rng = SecretRng::from_os()?;
     loop {
         let started = std::time::Instant::now();
         let connected = tokio::select! {
-            () = session::stopped(stop) => return Ok(()),
+            () = asked(stop) => return Ok(()),
             connected = tributary_transport::connect(&config.aggregator, &credentials, &options) => {
                 connected
             }
         };
         let ended = match connected {
-            Ok(channel) => session::run(channel, engine, storage, heartbeat, stop).await?,
+            Ok(channel) => {
+                let engine = &mut *engine;
+                let lasting = Lasting { engine, storage, gate: &mut gate, metrics };
+                session::run(channel, lasting, heartbeat, stop).await?
+            }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
             Err(error) if is_own(&error) => bail!("{error}"),
@@ -100,17 +125,19 @@ async fn keep_session(
         let wait = match ended {
             Ended::Stopped => return Ok(()),
             Ended::Lost(reason) => {
+                metrics.no_session(&reason);
                 let wait = backoff.next_delay(&mut rng);
                 tracing::warn!(%reason, retry_in = ?wait, "no session with the aggregator");
                 wait
             }
             Ended::Refused(reason) => {
+                metrics.no_session(&reason);
                 tracing::error!(%reason, retry_in = ?longest, "no session until somebody acts");
                 longest
             }
         };
         tokio::select! {
-            () = session::stopped(stop) => return Ok(()),
+            () = asked(stop) => return Ok(()),
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -126,26 +153,6 @@ fn is_own(error: &TransportError) -> bool {
             | TransportError::OwnCertificateForeign { .. }
             | TransportError::OwnCertificateNotAnAgency { .. }
     )
-}
-
-fn stop_signal() -> anyhow::Result<tokio::sync::watch::Receiver<bool>> {
-    let (tx, rx) = tokio::sync::watch::channel(false);
-    #[cfg(unix)]
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("listening for SIGTERM")?;
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        let _ = tx.send(true);
-        // Keep the sender until the process ends: a closed channel would look like a change.
-        std::future::pending::<()>().await;
-    });
-    Ok(rx)
 }
 
 fn init_logs(json: bool) {

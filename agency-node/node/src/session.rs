@@ -3,10 +3,10 @@
 //! The engine runs on its own thread, because training must not hold up the connection; what it
 //! wants persisted is durable before what follows it is sent.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tributary_transport::federation_client;
@@ -15,6 +15,8 @@ use tributary_wire::v1::NodeFrame;
 
 use crate::engine::{Engine, Now, Output};
 use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::stop::{Stop, Stopping, asked, at_once};
 use crate::storage::Durable;
 
 /// How a session ended.
@@ -28,34 +30,53 @@ pub enum Ended {
     Stopped,
 }
 
+/// What outlives a session.
+pub struct Lasting<'a, D> {
+    /// Decides.
+    pub engine: &'a mut Engine,
+    /// Makes durable.
+    pub storage: &'a D,
+    /// The last check before an upload; an upload may go on in the next session.
+    pub gate: &'a mut Gate,
+    /// Tells those who watch.
+    pub metrics: &'a Metrics,
+}
+
 /// Runs one session over a channel.
 ///
 /// # Errors
 /// When state cannot be made durable: the node must stop then.
 pub async fn run(
     channel: Channel,
-    engine: &mut Engine,
-    storage: &impl Durable,
+    lasting: Lasting<'_, impl Durable>,
     heartbeat: Duration,
-    stop: &mut watch::Receiver<bool>,
+    stop: &mut Stopping,
 ) -> anyhow::Result<Ended> {
+    let Lasting { engine, storage, gate, metrics } = lasting;
     let mut client = federation_client(channel);
     let (to_server, outgoing) = mpsc::channel::<NodeFrame>(64);
     let hello = engine.hello(env!("CARGO_PKG_VERSION"));
     to_server.send(hello.into()).await.context("sending the hello")?;
     let opened = tokio::select! {
-        () = stopped(stop) => return Ok(Ended::Stopped),
+        () = asked(stop) => return Ok(Ended::Stopped),
         opened = client.session(ReceiverStream::new(outgoing)) => opened,
     };
     let mut incoming = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => return Ok(ended(&status)),
     };
-    let mut gate = Gate::default();
+    let _open = metrics.session();
     let mut beat = tokio::time::interval(heartbeat);
     loop {
+        // Asked to stop, it sees a running attempt to its end and begins no other.
+        if *stop.borrow() >= Stop::Drain && !engine.in_attempt() {
+            return Ok(Ended::Stopped);
+        }
+        let mut urgent = stop.clone();
+        let draining = *stop.borrow() >= Stop::Drain;
         let frame = tokio::select! {
-            () = stopped(stop) => return Ok(Ended::Stopped),
+            () = at_once(&mut urgent) => return Ok(Ended::Stopped),
+            () = asked(stop), if !draining => continue,
             _ = beat.tick() => {
                 match send(&to_server, FromNode::Heartbeat, stop).await {
                     None => continue,
@@ -80,21 +101,26 @@ pub async fn run(
             ToNode::Refused(refused) => Some(format!("{}: {}", refused.code, refused.text)),
             _ => None,
         };
+        metrics.received(&frame);
+        if let ToNode::Welcome(welcome) = &frame {
+            let own = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            metrics.clock_skew(own, welcome.unix_seconds);
+            if let Some(text) = skew(own, welcome.unix_seconds) {
+                tracing::warn!("{text}");
+            }
+        }
+        let begun = std::time::Instant::now();
         let outputs = tokio::task::block_in_place(|| engine.handle(&Now(timestamp()), frame));
-        let carried = carry_out(engine, outputs, storage, &mut gate, &to_server, stop);
-        if let Some(ended) = carried.await? {
+        metrics.handled(begun.elapsed(), &outputs);
+        let carried = carry_out(engine, outputs, storage, gate, &to_server, stop).await?;
+        metrics.show(engine);
+        if let Some(ended) = carried {
             return Ok(ended);
         }
         if let Some(text) = refusal {
             return Ok(Ended::Refused(text));
         }
     }
-}
-
-/// Returns once this node was told to stop.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone means that the process ends, too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Carries outputs out in order; says how the session ended if it did meanwhile. What is to be
@@ -105,7 +131,7 @@ pub(crate) async fn carry_out(
     storage: &impl Durable,
     gate: &mut Gate,
     to_server: &mpsc::Sender<NodeFrame>,
-    stop: &mut watch::Receiver<bool>,
+    stop: &mut Stopping,
 ) -> anyhow::Result<Option<Ended>> {
     let mut ended = None;
     for output in outputs {
@@ -155,10 +181,10 @@ async fn note_sent(
 async fn send(
     to_server: &mpsc::Sender<NodeFrame>,
     frame: FromNode,
-    stop: &mut watch::Receiver<bool>,
+    stop: &mut Stopping,
 ) -> Option<Ended> {
     tokio::select! {
-        () = stopped(stop) => Some(Ended::Stopped),
+        () = at_once(stop) => Some(Ended::Stopped),
         sent = to_server.send(frame.into()) => match sent {
             Ok(()) => None,
             Err(_) => Some(Ended::Lost("the connection was closed".into())),
@@ -177,6 +203,23 @@ fn ended(status: &tonic::Status) -> Ended {
     }
 }
 
+/// Seconds by which two clocks may differ before somebody should look.
+const SKEW: u64 = 60;
+
+/// What to do about two clocks that differ. Rounds do not depend on clocks; certificates do.
+fn skew(own: u64, theirs: u64) -> Option<String> {
+    let (apart, how) = match own.checked_sub(theirs) {
+        Some(ahead) => (ahead, "ahead of"),
+        None => (theirs - own, "behind"),
+    };
+    (apart > SKEW).then(|| {
+        format!(
+            "this machine's clock is {apart} s {how} the aggregator's: rounds go on all the same, but \
+             certificates are judged by it. Check the time service (NTP) of both"
+        )
+    })
+}
+
 /// RFC 3339 in UTC.
 pub fn timestamp() -> String {
     time::OffsetDateTime::now_utc()
@@ -193,13 +236,21 @@ mod tests {
     use crate::fixtures::{Federation, JOB};
     use crate::storage::Storage;
 
+    #[test]
+    fn clocks_that_differ_are_named() {
+        assert_eq!(skew(1000, 1000), None);
+        assert_eq!(skew(1000, 1060), None);
+        assert!(skew(1000, 1061).unwrap().contains("61 s behind"));
+        assert!(skew(9000, 1000).unwrap().contains("8000 s ahead of"));
+    }
+
     #[tokio::test]
     async fn a_stop_ends_a_send_that_blocks_and_what_follows_is_still_durable() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).await.unwrap();
         // One frame fits; nobody reads.
         let (to_server, _unread) = mpsc::channel(1);
-        let (tell, mut stop) = watch::channel(false);
+        let (tell, mut stop) = tokio::sync::watch::channel(Stop::Drain);
         let accepted = Record::Accepted { entry: None, job: "j".into(), manifest: "{}".into() };
         let outputs = vec![
             Output::Send(FromNode::Heartbeat),
@@ -209,7 +260,7 @@ mod tests {
         ];
         let teller = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            tell.send(true).unwrap();
+            tell.send(Stop::Now).unwrap();
             tell
         });
         let mut federation = Federation::new(JOB);
@@ -220,6 +271,6 @@ mod tests {
         assert!(storage.open_job().await.unwrap().is_some());
         // A stop is not forgotten by having been seen once.
         let _tell = teller.await.unwrap();
-        stopped(&mut stop).await;
+        at_once(&mut stop).await;
     }
 }

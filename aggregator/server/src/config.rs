@@ -21,6 +21,9 @@ pub struct Config {
     /// Log lines as JSON.
     #[serde(default)]
     pub log_json: bool,
+    /// Address of the listener for metrics and health; there is none if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// Days that a node's certificate is valid.
     #[serde(default = "default_days")]
     pub certificate_days: u32,
@@ -68,11 +71,20 @@ pub struct TimeoutConfig {
     pub train_seconds: u32,
     /// For enough agencies to come back.
     pub rejoin_seconds: u32,
+    /// For the running attempt to come to its end when the service is asked to stop; 0 to stop at
+    /// once.
+    pub drain_seconds: u32,
 }
 
 impl Default for TimeoutConfig {
     fn default() -> Self {
-        Self { gather_seconds: 600, step_seconds: 30, train_seconds: 900, rejoin_seconds: 3600 }
+        Self {
+            gather_seconds: 600,
+            step_seconds: 30,
+            train_seconds: 900,
+            rejoin_seconds: 3600,
+            drain_seconds: 15,
+        }
     }
 }
 
@@ -117,6 +129,9 @@ impl Config {
         if config.hosts.is_empty() {
             return Err("hosts: at least one name or address under which nodes connect".into());
         }
+        if config.metrics == Some(config.listen) {
+            return Err("metrics: another address than listen; agencies must not reach it".into());
+        }
         if config.certificate_days == 0 || config.certificate_days > 825 {
             return Err("certificate_days: between 1 and 825".into());
         }
@@ -152,6 +167,10 @@ mod tests {
         Config::parse(sample).unwrap();
         let extra = format!("{sample}\nlisten_on = \"x\"\n");
         assert!(Config::parse(&extra).is_err());
+        let metrics = sample.replace("# metrics =", "metrics =");
+        assert!(Config::parse(&metrics).unwrap().metrics.unwrap().ip().is_loopback());
+        let same = metrics.replace("127.0.0.1:9443", "0.0.0.0:7443");
+        assert!(Config::parse(&same).unwrap_err().contains("another address"));
         assert!(Config::parse(&sample.replace("uploads = 4", "uploads = 0")).is_err());
         assert!(Config::parse(&sample.replace("step_seconds = 30", "step_seconds = 0")).is_err());
     }

@@ -9,10 +9,12 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tributary_store::{SqliteStore, Store};
+use tributary_transport::certificate::{leaf_from_pem, validity};
 use tributary_transport::{Revocations, ServerOptions, ServerTls, TrustDomain, routes};
 
 use crate::data_dir::DataDir;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::service::{EnrolmentService, FederationService, revoked_names};
 
 /// Validity of the service's own certificate; a new one is made at every start.
@@ -38,8 +40,19 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("listening on {}; is another program using the port?", config.listen)
     })?;
+    let metrics = Arc::new(Metrics::new());
+    let observer = match config.metrics {
+        Some(address) => {
+            Some(tributary_transport::observe::bind(address).await.map_err(anyhow::Error::msg)?)
+        }
+        None => None,
+    };
     let hosts: Vec<&str> = config.hosts.iter().map(String::as_str).collect();
     let server = ca.issue_server(&hosts, SERVER_CERTIFICATE, SystemTime::now())?;
+    for (name, pem) in [("server", server.chain_pem.as_str()), ("authority", ca.certificate_pem())]
+    {
+        metrics.certificate(name, validity(&leaf_from_pem(pem)?)?.not_after);
+    }
     let revocations = Arc::new(Revocations::new(revoked_names(&store.agencies().await?)));
     let tls =
         ServerTls::new(&server, ca.certificate_pem(), TrustDomain::default(), revocations.list())?;
@@ -55,17 +68,23 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     tracing::info!(listen = %config.listen, "aggregator serves");
     let hub =
-        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity());
-    let hub = tokio::spawn(hub.run(from_sessions, stopped(stop.clone())));
+        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity())
+            .with_metrics(metrics.clone());
+    let drain = Duration::from_secs(config.timeouts.drain_seconds.into());
+    let hub = tokio::spawn(hub.run(from_sessions, stopped(stop), drain));
+    if let Some(listener) = observer {
+        tracing::info!(listen = ?config.metrics, "metrics and health");
+        tokio::spawn(tributary_transport::observe::serve(listener, metrics));
+    }
     let watch = tokio::spawn(watch_revocations(store.clone(), revocations));
-    let options =
-        ServerOptions { shutdown_grace: Duration::from_secs(1), ..ServerOptions::default() };
+    let options = ServerOptions::default();
     let serving = tributary_transport::serve(
         listener,
         Arc::new(tls),
         routes(enrolment, federation),
         options,
-        stopped(stop),
+        // Sessions live as long as the hub, which ends when it has drained.
+        std::future::pending(),
     );
     // Without its hub the service must not go on taking frames.
     let outcome = tokio::select! {

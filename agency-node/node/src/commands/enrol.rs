@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_transport::{ClientOptions, EnrolmentToken, files};
+use tributary_transport::{ClientOptions, EnrolmentToken, Proxy, files};
 
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
@@ -22,6 +22,10 @@ pub struct Enrol {
     /// File with the one-time token from the central team; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
+    /// The way there: http://[USER:PASSWORD@]HOST:PORT of a proxy, or `none`. Left out: HTTPS_PROXY
+    /// and NO_PROXY decide.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
 }
 
 impl Enrol {
@@ -38,12 +42,14 @@ impl Enrol {
                 identity
             }
         };
+        let proxy =
+            Proxy::choose(self.proxy.as_deref(), &self.aggregator, |v| std::env::var(v).ok())?;
         let enrolment = tributary_transport::enrol(
             &self.aggregator,
             &token,
             identity.verifying_key().0,
             env!("CARGO_PKG_VERSION"),
-            &ClientOptions::default(),
+            &ClientOptions { proxy, ..ClientOptions::default() },
         )
         .await?;
         enrolment.credentials.save(dir.path())?;
@@ -57,6 +63,9 @@ impl Enrol {
             log_json: false,
             max_backoff_seconds: 30,
             heartbeat_seconds: 15,
+            metrics: None,
+            proxy: self.proxy,
+            drain_seconds: 10,
             threads: None,
         };
         dir.storage().await?.close().await;

@@ -4,6 +4,7 @@ mod book;
 mod budget;
 mod dataset;
 mod enrol;
+mod history;
 mod job;
 mod plan;
 mod status;

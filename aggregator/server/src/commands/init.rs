@@ -44,6 +44,7 @@ impl Init {
             listen: self.listen,
             hosts,
             log_json: false,
+            metrics: None,
             certificate_days: 90,
             capacity: CapacityConfig::default(),
             timeouts: TimeoutConfig::default(),
