@@ -91,7 +91,7 @@ fn agencies_that_are_further_end_the_job_with_a_reason_and_release_nothing_twice
     let evidence = federation.export(&job);
     let cut =
         federation.nodes[0].call(&["job", "checkpoints", "--evidence", evidence.to_str().unwrap()]);
-    let said = cut.refused(&["job"]);
+    let said = cut.refused(&["the aggregator signed"]);
     assert!(said.contains("cut off") || said.contains("rewritten"), "{said}");
     let whole = federation.export(&next);
     let said = federation.nodes[0]
