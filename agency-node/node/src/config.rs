@@ -1,9 +1,11 @@
 //! `node.toml`: where the aggregator is and how this node runs. Unknown fields are refused.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tributary_transport::Proxy;
 
 /// File name inside the data directory.
 pub const FILE: &str = "node.toml";
@@ -37,6 +39,16 @@ pub struct Config {
     /// those.
     #[serde(default = "default_check")]
     pub renewal_check_seconds: u64,
+    /// Address of the listener for metrics and health; there is none if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+    /// The way to the aggregator: `http://host:port` of a proxy, or `none` to go directly whatever
+    /// the environment says. Left out: `HTTPS_PROXY` and `NO_PROXY` decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Seconds for the running attempt to come to its end when the daemon is asked to stop.
+    #[serde(default = "default_drain")]
+    pub drain_seconds: u64,
     /// Threads that mask and hash a vector; as many as there are cores if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
@@ -80,6 +92,9 @@ fn default_backoff() -> u64 {
 }
 fn default_check() -> u64 {
     3600
+}
+fn default_drain() -> u64 {
+    10
 }
 fn default_heartbeat() -> u64 {
     15
@@ -128,6 +143,8 @@ impl Config {
         if !config.aggregator.starts_with("https://") {
             return Err("aggregator must be https://host:port".into());
         }
+        Proxy::choose(config.proxy.as_deref(), &config.aggregator, |_| None)
+            .map_err(|e| e.to_string())?;
         tributary_secagg::VerifyingKey::from_hex(&config.aggregator_key)
             .map_err(|_| "aggregator_key must be 64 hex digits".to_owned())?;
         if config.max_backoff_seconds == 0 || config.heartbeat_seconds == 0 {
@@ -161,6 +178,12 @@ mod tests {
             Config::parse(&own).unwrap().tls.is_some()
                 && Config::parse(&sample).unwrap().tls.is_none()
         );
+        let watched = sample.replace("# metrics =", "metrics =").replace("# proxy =", "proxy =");
+        let watched = Config::parse(&watched).unwrap();
+        assert!(watched.metrics.is_some_and(|address| address.ip().is_loopback()));
+        assert_eq!(watched.proxy.as_deref(), Some("http://proxy.example.gov:3128"));
+        let wrong = sample.replace("# proxy = \"http://", "proxy = \"socks5://");
+        assert!(Config::parse(&wrong).unwrap_err().contains("http://"));
         let plain = sample.replace("https://", "http://");
         assert!(Config::parse(&plain).unwrap_err().contains("https"));
     }

@@ -273,6 +273,7 @@ impl Federation {
                 }
                 Record::Ended { .. } => job = None,
                 Record::Book(_)
+                | Record::Checkpoint { .. }
                 | Record::Requested { .. }
                 | Record::RequestClosed { .. }
                 | Record::Pinned(_) => {}

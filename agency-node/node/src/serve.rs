@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tributary_dp::SecretRng;
 use tributary_ledger::Entry;
-use tributary_transport::{Backoff, ClientOptions, TransportError};
+use tributary_transport::{Backoff, ClientOptions, Proxy, TransportError, observe};
 
 use crate::audit::Event;
 use crate::book::Book;
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
 use crate::engine::Engine;
+use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::renewal::Keeper;
-use crate::session::{self, Ended, Outside};
+use crate::session::{self, Ended, Lasting, Outside};
+use crate::stop::{self, Stopping, asked};
 use crate::storage::{Change, Storage};
 use crate::twins;
 use crate::version::Versions;
@@ -29,15 +33,25 @@ pub async fn serve(dir: &DataDir, trainer: Option<TrainerKind>) -> anyhow::Resul
     let _lock = dir.lock("serve")?;
     let config = dir.config()?;
     init_logs(config.log_json);
+    let metrics = Arc::new(Metrics::new(dir.path()));
+    let observer = match config.metrics {
+        Some(address) => Some(observe::bind(address).await.map_err(anyhow::Error::msg)?),
+        None => None,
+    };
     let storage = dir.storage().await?;
     storage.check_audit().await?;
     let mut outside = Outside::open(&storage).await?;
     let mut engine = engine(dir, &config, trainer, &storage).await?;
     note_start(dir, &config, &storage, &mut outside).await?;
-    let mut stop = stop_signal()?;
+    metrics.show(&engine);
+    if let Some(listener) = observer {
+        tracing::info!(listen = ?config.metrics, "metrics and health");
+        tokio::spawn(observe::serve(listener, metrics.clone()));
+    }
+    let mut stop = stop::on_signals(Duration::from_secs(config.drain_seconds))?;
     tracing::info!(agency = %config.agency, aggregator = %config.aggregator, "node starts");
-    let outcome =
-        keep_session(dir, &config, &mut engine, (&storage, &mut outside), &mut stop).await;
+    let kept = (&storage, &mut outside);
+    let outcome = keep_session(dir, &config, &mut engine, kept, (&metrics, &mut stop)).await;
     storage.close().await;
     outcome?;
     tracing::info!("node stopped; its state is durable");
@@ -69,6 +83,7 @@ async fn engine(
                 dir.path().display()
             );
         }
+        engine.recall(storage.checkpoints(&hex::encode(stored.hash())).await?);
         if let Some(job) = engine.job() {
             let round = job.state().completed;
             tracing::info!(job = %job.manifest().spec.name, round, "job goes on after a restart");
@@ -124,12 +139,18 @@ async fn keep_session(
     config: &Config,
     engine: &mut Engine,
     (storage, outside): (&Storage, &mut Outside),
-    stop: &mut tokio::sync::watch::Receiver<bool>,
+    (metrics, stop): (&Metrics, &mut Stopping),
 ) -> anyhow::Result<()> {
     let heartbeat = Duration::from_secs(config.heartbeat_seconds);
     let longest = Duration::from_secs(config.max_backoff_seconds);
     let mut backoff = Backoff::new(Duration::from_millis(200), longest);
-    let options = ClientOptions::default();
+    let proxy =
+        Proxy::choose(config.proxy.as_deref(), &config.aggregator, |v| std::env::var(v).ok())?;
+    if let Some(proxy) = &proxy {
+        tracing::info!(%proxy, "the way to the aggregator is a proxy");
+    }
+    let options = ClientOptions { proxy, ..ClientOptions::default() };
+    let mut gate = Gate::default();
     let mut rng = SecretRng::from_os()?;
     loop {
         let started = std::time::Instant::now();
@@ -140,14 +161,14 @@ async fn keep_session(
             Err(error) if config.tls.is_some() => {
                 tracing::error!(retry_in = ?longest, "the agency's own certificate: {error:#}");
                 tokio::select! {
-                    () = session::stopped(stop) => return Ok(()),
+                    () = asked(stop) => return Ok(()),
                     () = tokio::time::sleep(longest) => continue,
                 }
             }
             Err(error) => return Err(error),
         };
         let connected = tokio::select! {
-            () = session::stopped(stop) => return Ok(()),
+            () = asked(stop) => return Ok(()),
             connected = tributary_transport::connect(&config.aggregator, &credentials, &options) => {
                 connected
             }
@@ -155,8 +176,10 @@ async fn keep_session(
         let ended = match connected {
             Ok(channel) => {
                 let keeper = Keeper::start(channel.clone(), dir, config, &credentials);
-                let (fresh, kept) = (keeper.fresh(), (storage, &mut *outside));
-                session::run(channel, engine, kept, heartbeat, fresh, stop).await?
+                let fresh = keeper.fresh();
+                let (engine, outside) = (&mut *engine, &mut *outside);
+                let lasting = Lasting { engine, storage, outside, gate: &mut gate, metrics };
+                session::run(channel, lasting, heartbeat, fresh, stop).await?
             }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
@@ -175,17 +198,19 @@ async fn keep_session(
                 continue;
             }
             Ended::Lost(reason) => {
+                metrics.no_session(&reason);
                 let wait = backoff.next_delay(&mut rng);
                 tracing::warn!(%reason, retry_in = ?wait, "no session with the aggregator");
                 wait
             }
             Ended::Refused(reason) => {
+                metrics.no_session(&reason);
                 tracing::error!(%reason, retry_in = ?longest, "no session until somebody acts");
                 longest
             }
         };
         tokio::select! {
-            () = session::stopped(stop) => return Ok(()),
+            () = asked(stop) => return Ok(()),
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -201,26 +226,6 @@ fn is_own(error: &TransportError) -> bool {
             | TransportError::OwnCertificateForeign { .. }
             | TransportError::OwnCertificateNotAnAgency { .. }
     )
-}
-
-fn stop_signal() -> anyhow::Result<tokio::sync::watch::Receiver<bool>> {
-    let (tx, rx) = tokio::sync::watch::channel(false);
-    #[cfg(unix)]
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("listening for SIGTERM")?;
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        let _ = tx.send(true);
-        // Keep the sender until the process ends: a closed channel would look like a change.
-        std::future::pending::<()>().await;
-    });
-    Ok(rx)
 }
 
 fn init_logs(json: bool) {

@@ -22,7 +22,7 @@ use tributary_secagg::Identity;
 use crate::anchor::{self, Anchor, AnchorError};
 use crate::audit::Event;
 use crate::audit::head::{HeadError, HeadFile};
-use crate::engine::{Record, StoredJob};
+use crate::engine::{Kept, Record, StoredJob};
 
 pub use consent::Change;
 
@@ -334,6 +334,15 @@ impl Durable for Storage {
                     .execute(&self.pool)
                     .await?;
             }
+            Record::Checkpoint { job, length, head, signature, conflict } => {
+                let kept = Kept {
+                    length: *length,
+                    head: *head,
+                    signature: *signature,
+                    conflict: conflict.clone(),
+                };
+                checkpoints::keep(&self.pool, job, &kept).await?;
+            }
             Record::Ended { entry, job, outcome } => {
                 let mut both = self.pool.begin().await?;
                 if let Some(entry) = entry {
@@ -442,6 +451,63 @@ mod tests {
         // A job that ended does not come back, whatever asks for it.
         assert!(storage.persist(&accepted(3, "j")).await.is_err());
         assert!(storage.open_job().await.unwrap().is_none());
+    }
+
+    /// The schema of version 0.1.0, filled, opened by this version.
+    #[tokio::test]
+    async fn a_database_of_the_previous_schema_is_brought_up_to_date_with_everything_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(dir.path().join(FILE));
+        let pool = SqlitePoolOptions::new().connect_with(options.create_if_missing(true));
+        let pool = pool.await.unwrap();
+        let mut previous = sqlx::migrate!();
+        let old: Vec<_> = previous.migrations.iter().filter(|m| m.version <= 3).cloned().collect();
+        assert_eq!(old.len(), 3);
+        previous.migrations = old.into();
+        previous.run(&pool).await.unwrap();
+        let line = entry(0).to_line().unwrap();
+        for statement in [
+            &format!("INSERT INTO book VALUES (0, '{line}')"),
+            "INSERT INTO dataset VALUES ('d', '/x.csv', 9, NULL)",
+            "INSERT INTO job VALUES ('j', '{}', x'01', x'02', x'03', NULL, 3, 1)",
+            "INSERT INTO anchor VALUES (1, 0)",
+        ] {
+            sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let storage = Storage::open(dir.path()).await.unwrap();
+        assert_eq!(storage.book().await.unwrap(), [entry(0)]);
+        assert_eq!(storage.datasets().await.unwrap()[0].declared_records, 9);
+        let job = storage.open_job().await.unwrap().unwrap();
+        assert_eq!((job.epoch, job.answered), (Some(vec![1]), Some((3, 1))));
+        assert_eq!(job.state, Some((vec![2], vec![3])));
+        assert_eq!(storage.checkpoints("j").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn checkpoints_are_kept_also_those_that_contradict() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).await.unwrap();
+        let checkpoint = |length, head, conflict: Option<&str>| Record::Checkpoint {
+            job: "j".into(),
+            length,
+            head: [head; 32],
+            signature: [7; 64],
+            conflict: conflict.map(str::to_owned),
+        };
+        for record in [
+            checkpoint(3, 1, None),
+            checkpoint(3, 1, None),
+            checkpoint(5, 2, None),
+            checkpoint(3, 9, Some("rewritten")),
+        ] {
+            storage.persist(&record).await.unwrap();
+        }
+        let kept = storage.checkpoints("j").await.unwrap();
+        let seen: Vec<_> =
+            kept.iter().map(|k| (k.length, k.head[0], k.conflict.is_some())).collect();
+        assert_eq!(seen, [(3, 1, false), (3, 9, true), (5, 2, false)]);
+        assert_eq!(storage.checkpointed_jobs().await.unwrap(), ["j"]);
     }
 
     #[tokio::test]

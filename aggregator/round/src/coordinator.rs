@@ -3,10 +3,11 @@
 //! Must not know: transport, storage, clocks. It knows each agency by its index in the roster and
 //! only ever holds sums, never a single agency's vector in the clear.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_job::{Manifest, ModelState, Plan, PlanError};
-use tributary_ledger::Chain;
+use tributary_ledger::{Chain, Head};
 use tributary_secagg::{
     Digest, EpochFacts, Fault, Identity, Lanes, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch,
     ServerPhase, ServerRound, ServerSeat,
@@ -17,8 +18,10 @@ use crate::progress::{JobPhase, Progress};
 use crate::record::{KIND_END, KIND_MANIFEST};
 use crate::snapshot::Snapshot;
 
+mod ahead;
 mod keying;
 mod members;
+mod pauses;
 mod rounds;
 mod turns;
 
@@ -47,6 +50,10 @@ pub struct Coordinator {
     last_failure: Option<String>,
     spent: u32,
     survivors_last: Vec<String>,
+    /// Head of the record after the newest certified round, or the job's end.
+    checkpoint: Option<Head>,
+    /// No further attempt begins: the service stops.
+    draining: bool,
 }
 
 enum Stage {
@@ -86,6 +93,8 @@ struct Attempt {
     late: NodeSet,
     /// Whose turn it is to upload, and how it goes on.
     turns: Turns,
+    /// Whose session broke in the middle of its upload, and until when it may be back.
+    paused: BTreeMap<NodeIndex, u64>,
     /// Sum and next state, once opened.
     opened: Option<(Lanes, ModelState)>,
 }
@@ -135,6 +144,8 @@ impl Coordinator {
             last_failure: None,
             spent: 0,
             survivors_last: Vec::new(),
+            checkpoint: None,
+            draining: false,
         };
         let body = serde_json::to_value(&new.manifest).unwrap_or_default();
         let mut step = Step::default();
@@ -191,6 +202,7 @@ impl Coordinator {
         new.next_attempt = snapshot.next_attempt;
         new.spent = snapshot.spent;
         new.chain = Chain::resume(snapshot.head.clone());
+        new.checkpoint = snapshot.checkpoint.clone();
         for (node, why) in &snapshot.excluded {
             if let Some(member) = new.member_mut(NodeIndex(*node)) {
                 member.excluded = Some(why.clone());
@@ -231,6 +243,40 @@ impl Coordinator {
         self.certificate.as_ref()
     }
 
+    /// Head of the record after the newest step that nobody may take back.
+    pub fn checkpoint(&self) -> Option<&Head> {
+        self.checkpoint.as_ref()
+    }
+
+    /// A name for where the job stands, one of a fixed few.
+    pub fn stage(&self) -> &'static str {
+        match &self.stage {
+            Stage::Offering { .. } => "offering",
+            Stage::Keying { .. } => "keying",
+            Stage::Running(attempt) => match attempt.round.phase() {
+                ServerPhase::Committing => "committing",
+                ServerPhase::Training => "training",
+                ServerPhase::Uploading => "uploading",
+                ServerPhase::Acknowledging => "acknowledging",
+                ServerPhase::Unmasking => "unmasking",
+                ServerPhase::Certifying => "certifying",
+                ServerPhase::Certified | ServerPhase::Aborted => "ending",
+            },
+            Stage::Waiting { .. } => "waiting",
+            Stage::Ended { .. } => "ended",
+        }
+    }
+
+    /// Whether a secure round runs right now.
+    pub fn in_attempt(&self) -> bool {
+        matches!(self.stage, Stage::Running(_))
+    }
+
+    /// Begins no further attempt. The running one may come to its end.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
     /// Whether the job is over.
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended { .. })
@@ -240,8 +286,8 @@ impl Coordinator {
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Connected(node, resume) => self.connected(node, resume, &mut effects),
-            Event::Disconnected(node) => self.disconnected(now, node, &mut effects),
+            Event::Connected(node, resume) => self.connected(now, node, resume, &mut effects),
+            Event::Disconnected(node) => self.cut_off(now, node, &mut effects),
             Event::Accepted(node) => self.accepted(now, node, &mut effects),
             Event::Refused(node, reason) => self.refused(now, node, reason, &mut effects),
             Event::Secagg(node, frame) => self.secagg(now, node, &frame, &mut effects),
@@ -283,6 +329,7 @@ impl Coordinator {
             attempt,
             waiting_for: waiting,
             missing: self.members_where(|m| !m.connected),
+            sits_out: self.sits_out(),
             survivors_last: self.survivors_last.clone(),
         }
     }
@@ -333,6 +380,7 @@ impl Coordinator {
         let body = serde_json::json!({"complete": complete, "reason": reason,
             "rounds": self.state.completed, "attempts": self.spent});
         self.record(&mut step, now, KIND_END, body);
+        self.checkpoint = Some(self.chain.head().clone());
         step.finished = Some((complete, reason.clone()));
         effects.push(self.persist(step));
         let certificate = self.certificate.as_ref().map(ResultQc::encode);
@@ -369,6 +417,7 @@ impl Coordinator {
             next_attempt: self.next_attempt,
             spent: self.spent,
             head: self.chain.head().clone(),
+            checkpoint: self.checkpoint.clone(),
             excluded: excluded.collect(),
             evictions: struck.map(|(i, m)| (i, m.strikes)).collect(),
         };

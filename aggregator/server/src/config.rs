@@ -25,6 +25,9 @@ pub struct Config {
     /// Log lines as JSON.
     #[serde(default)]
     pub log_json: bool,
+    /// Address of the listener for metrics and health; there is none if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// How long a certificate is valid: of members, who renew theirs after two thirds of it, and of
     /// this service.
     #[serde(default = "default_lifetime")]
@@ -92,11 +95,20 @@ pub struct TimeoutConfig {
     pub train_seconds: u32,
     /// For enough agencies to come back.
     pub rejoin_seconds: u32,
+    /// For the running attempt to come to its end when the service is asked to stop; 0 to stop at
+    /// once.
+    pub drain_seconds: u32,
 }
 
 impl Default for TimeoutConfig {
     fn default() -> Self {
-        Self { gather_seconds: 600, step_seconds: 30, train_seconds: 900, rejoin_seconds: 3600 }
+        Self {
+            gather_seconds: 600,
+            step_seconds: 30,
+            train_seconds: 900,
+            rejoin_seconds: 3600,
+            drain_seconds: 15,
+        }
     }
 }
 
@@ -149,6 +161,9 @@ impl Config {
                 return Err(format!("[[pki]]: {} is listed twice", pki.agency));
             }
         }
+        if config.metrics == Some(config.listen) {
+            return Err("metrics: another address than listen; agencies must not reach it".into());
+        }
         let t = config.timeouts;
         let all = [t.gather_seconds, t.step_seconds, t.train_seconds, t.rejoin_seconds];
         if all.contains(&0) {
@@ -181,6 +196,10 @@ mod tests {
         Config::parse(sample).unwrap();
         let extra = format!("{sample}\nlisten_on = \"x\"\n");
         assert!(Config::parse(&extra).is_err());
+        let metrics = sample.replace("# metrics =", "metrics =");
+        assert!(Config::parse(&metrics).unwrap().metrics.unwrap().ip().is_loopback());
+        let same = metrics.replace("127.0.0.1:9443", "0.0.0.0:7443");
+        assert!(Config::parse(&same).unwrap_err().contains("another address"));
         assert!(Config::parse(&sample.replace("uploads = 4", "uploads = 0")).is_err());
         assert!(Config::parse(&sample.replace("step_seconds = 30", "step_seconds = 0")).is_err());
         let lifetime = sample.replace("\"30d\"", "\"30 days\"");

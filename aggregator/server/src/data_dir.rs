@@ -31,6 +31,11 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// A path that may become one.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// A directory that must not be one yet.
     ///
     /// # Errors
@@ -67,6 +72,11 @@ impl DataDir {
         self.0.join("signing-key.hex")
     }
 
+    /// The state database.
+    pub fn database(&self) -> PathBuf {
+        self.0.join("aggregator.db")
+    }
+
     /// The configuration.
     ///
     /// # Errors
@@ -101,7 +111,7 @@ impl DataDir {
     /// # Errors
     /// As [`SqliteStore::open`].
     pub async fn store(&self) -> anyhow::Result<SqliteStore> {
-        let path = self.0.join("aggregator.db");
+        let path = self.database();
         SqliteStore::open(&path).await.with_context(|| format!("opening {}", path.display()))
     }
 }

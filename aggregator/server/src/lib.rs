@@ -5,6 +5,7 @@
 //! about rounds.
 
 pub mod authorities;
+pub mod backup;
 pub mod bridge;
 pub mod commands;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod export;
 pub mod hub;
 pub mod lifetime;
 mod membership;
+pub mod metrics;
 pub mod operations;
 mod remote;
 pub mod serve;

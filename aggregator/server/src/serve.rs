@@ -14,6 +14,7 @@ use crate::control::ControlService;
 use crate::data_dir::DataDir;
 use crate::hub::Hub;
 use crate::membership::MembershipService;
+use crate::metrics::Metrics;
 use crate::service::FederationService;
 use crate::trust::Trust;
 
@@ -33,7 +34,14 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("listening on {}; is another program using the port?", config.listen)
     })?;
-    let (trust, watch) = Trust::start(&dir, &config, &store).await?;
+    let metrics = Arc::new(Metrics::new());
+    let observer = match config.metrics {
+        Some(address) => {
+            Some(tributary_transport::observe::bind(address).await.map_err(anyhow::Error::msg)?)
+        }
+        None => None,
+    };
+    let (trust, watch) = Trust::start(&dir, &config, &store, metrics.clone()).await?;
     let (to_hub, from_sessions) = mpsc::channel(HUB_QUEUE);
     let signing_key = identity.verifying_key().0;
     let membership = MembershipService { store: store.clone(), trust: trust.clone(), signing_key };
@@ -42,8 +50,14 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     tracing::info!(listen = %config.listen, "aggregator serves");
     let hub =
-        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity());
-    let hub = tokio::spawn(hub.run(from_sessions, stopped(stop.clone())));
+        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity())
+            .with_metrics(metrics.clone());
+    let drain = Duration::from_secs(config.timeouts.drain_seconds.into());
+    let hub = tokio::spawn(hub.run(from_sessions, stopped(stop), drain));
+    if let Some(listener) = observer {
+        tracing::info!(listen = ?config.metrics, "metrics and health");
+        tokio::spawn(tributary_transport::observe::serve(listener, metrics));
+    }
     let options =
         ServerOptions { shutdown_grace: Duration::from_secs(1), ..ServerOptions::default() };
     let serving = tributary_transport::serve(
@@ -51,7 +65,8 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
         trust.tls(),
         with_control(routes(membership.clone(), federation), membership, control),
         options,
-        stopped(stop),
+        // Sessions live as long as the hub, which ends when it has drained.
+        std::future::pending(),
     );
     // Without its hub the service must not go on taking frames.
     let outcome = tokio::select! {

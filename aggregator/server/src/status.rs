@@ -1,5 +1,7 @@
 //! What `status` shows, for people and as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tributary_round::Progress;
 use tributary_store::{Job, JobState};
@@ -29,6 +31,8 @@ pub struct JobStatus {
     pub waiting_for: Vec<String>,
     /// Agencies without a session.
     pub missing: Vec<String>,
+    /// Agencies that are connected and take no part at the moment, each with the reason.
+    pub sits_out: BTreeMap<String, String>,
     /// Survivors of the last certified round.
     pub survivors_last: Vec<String>,
 }
@@ -49,6 +53,7 @@ impl JobStatus {
             step: String::new(),
             waiting_for: Vec::new(),
             missing: Vec::new(),
+            sits_out: BTreeMap::new(),
             survivors_last: Vec::new(),
         };
         if let Some(p) = progress {
@@ -58,6 +63,7 @@ impl JobStatus {
             status.step = p.step;
             status.waiting_for = p.waiting_for;
             status.missing = p.missing;
+            status.sits_out = p.sits_out;
             status.survivors_last = p.survivors_last;
         }
         status
@@ -80,6 +86,9 @@ impl JobStatus {
             line("step", format!("{}, attempt {}", self.step, self.attempt));
             line("waiting for", self.waiting_for.join(", "));
             line("not connected", self.missing.join(", "));
+            for (agency, why) in &self.sits_out {
+                line("sits out", format!("{agency}: {why}"));
+            }
         }
         line("survivors", self.survivors_last.join(", "));
         out

@@ -19,6 +19,7 @@ use tributary_transport::{
 use crate::authorities::Authorities;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
 
 /// How often changes by the operator's command line are looked for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -30,6 +31,7 @@ pub struct Trust {
     authorities: RwLock<Arc<Authorities>>,
     revocations: Revocations,
     tls: Arc<ServerTls>,
+    metrics: Arc<Metrics>,
 }
 
 /// What the service shows itself with, and since which state of the files.
@@ -52,6 +54,7 @@ impl Trust {
         dir: &DataDir,
         config: &Config,
         store: &S,
+        metrics: Arc<Metrics>,
     ) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
         let files = watched(dir, config);
         let authorities = Authorities::load(dir)?;
@@ -66,7 +69,9 @@ impl Trust {
             authorities: RwLock::new(Arc::new(authorities)),
             revocations,
             tls: Arc::new(tls),
+            metrics,
         });
+        trust.tell(&shown)?;
         let task = tokio::spawn(trust.clone().watch(store.clone(), shown));
         Ok((trust, task))
     }
@@ -122,6 +127,14 @@ impl Trust {
         }
     }
 
+    /// Shows those who watch when certificates end.
+    fn tell(&self, shown: &Shown) -> anyhow::Result<()> {
+        self.metrics.certificate("server", shown.credentials.not_after()?);
+        let authority = certificate::leaf_from_pem(self.authorities().serving().certificate_pem())?;
+        self.metrics.certificate("authority", certificate::validity(&authority)?.not_after);
+        Ok(())
+    }
+
     /// Takes over changed files and, if it is due or its authority has changed, a fresh certificate.
     fn reload(&self, shown: &Shown, files: Files, due: bool) -> anyhow::Result<Shown> {
         let authorities = Authorities::load(&self.dir)?;
@@ -147,6 +160,7 @@ impl Trust {
             "certificates taken over"
         );
         *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authorities);
+        self.tell(&fresh)?;
         Ok(fresh)
     }
 }

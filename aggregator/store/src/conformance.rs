@@ -131,6 +131,12 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
     let order: Vec<_> = store.jobs().await.unwrap().into_iter().map(|j| j.id).collect();
     assert_eq!(order, ["a", "b"]);
     assert_eq!(store.job("a").await.unwrap().unwrap().submitter, "researcher/ada");
+    let open = async || {
+        let heads = store.open_jobs().await.unwrap();
+        heads.into_iter().map(|j| (j.id, j.state)).collect::<Vec<_>>()
+    };
+    let head = |id: &str, state| (id.to_owned(), state);
+    assert_eq!(open().await, [head("a", JobState::Waiting), head("b", JobState::Waiting)]);
     let step = Commit {
         state: Some((JobState::Training, String::new())),
         manifest: Some("{}".into()),
@@ -141,6 +147,7 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
         progress: None,
     };
     store.commit("a", &step).await.unwrap();
+    assert_eq!(open().await[0], head("a", JobState::Training));
     // The same sequence again: the whole step has no effect.
     let clash = Commit {
         state: Some((JobState::Failed, "x".into())),
@@ -162,6 +169,10 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
     store.commit("a", &over(JobState::Training, "step in flight")).await.unwrap();
     let job = store.job("a").await.unwrap().unwrap();
     assert_eq!((job.state, job.reason.as_str()), (JobState::Failed, "cancelled"));
+    let stands = store.job_state("a").await.unwrap();
+    assert_eq!(stands, Some((JobState::Failed, "cancelled".to_owned())));
+    assert_eq!(store.job_state("zz").await.unwrap(), None);
+    assert_eq!(open().await, [head("b", JobState::Waiting)]);
     let unknown = store.commit("zz", &Commit::default()).await;
     assert!(matches!(unknown, Err(StoreError::UnknownJob(_))));
 }

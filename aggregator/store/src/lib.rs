@@ -12,8 +12,8 @@ pub mod sqlite;
 use std::future::Future;
 
 pub use model::{
-    Agency, Certificate, CertificateRefusal, CertifiedState, Commit, Job, JobState, NewCertificate,
-    Person, Refused, StoreError, TokenRefusal, Trusting,
+    Agency, Certificate, CertificateRefusal, CertifiedState, Commit, Job, JobHead, JobState,
+    NewCertificate, Person, Refused, StoreError, TokenRefusal, Trusting,
 };
 pub use sqlite::SqliteStore;
 
@@ -109,6 +109,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// All jobs, oldest first.
     fn jobs(&self) -> impl Future<Output = Result<Vec<Job>, StoreError>> + Send;
+
+    /// Jobs that wait or train, oldest first, without what is large about them: cheap enough to
+    /// ask all the time.
+    fn open_jobs(&self) -> impl Future<Output = Result<Vec<JobHead>, StoreError>> + Send;
+
+    /// Where a job stands, and why; `None` if there is no such job. As cheap as
+    /// [`Store::open_jobs`].
+    fn job_state(
+        &self,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<(JobState, String)>, StoreError>> + Send;
 
     /// One job.
     fn job(&self, id: &str) -> impl Future<Output = Result<Option<Job>, StoreError>> + Send;

@@ -128,6 +128,15 @@ pub struct CertifiedState {
     pub certificate: Vec<u8>,
 }
 
+/// What is small about a job that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobHead {
+    /// Its identifier.
+    pub id: String,
+    /// Waiting or training.
+    pub state: JobState,
+}
+
 /// One step of a job. `None` and empty leave what is there.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Commit {
@@ -195,7 +204,11 @@ pub enum StoreError {
     #[error("no job {0}; `aggregator job list` shows what there is")]
     UnknownJob(String),
     /// The database.
-    #[error("state database: {0}")]
+    #[error(
+        "state database: {0}; nothing was said that is not recorded. Free disk space, fix the \
+         permissions, or put a backup in place of a damaged file (`aggregator backup restore`), then \
+         start the service again"
+    )]
     Database(#[from] sqlx::Error),
     /// The schema is from a newer version or was tampered with.
     #[error("state database: {0}; was it written by a newer version?")]

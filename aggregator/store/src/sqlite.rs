@@ -15,8 +15,8 @@ use sqlx::{Row, Sqlite, Transaction};
 use crate::Store;
 use crate::identity;
 use crate::model::{
-    Agency, Certificate, CertificateRefusal, CertifiedState, Commit, Job, JobState, NewCertificate,
-    Person, Refused, StoreError, TokenRefusal, Trusting,
+    Agency, Certificate, CertificateRefusal, CertifiedState, Commit, Job, JobHead, JobState,
+    NewCertificate, Person, Refused, StoreError, TokenRefusal, Trusting,
 };
 
 /// Valid certificates that one member may have at a time.
@@ -49,6 +49,22 @@ impl SqliteStore {
     /// Closes the file, checkpointing the log.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Writes a consistent copy of the whole state into a new file, whatever goes on meanwhile, and
+    /// checks it.
+    ///
+    /// # Errors
+    /// If there is such a file already, or it cannot be written.
+    pub async fn snapshot(&self, path: &Path) -> Result<(), StoreError> {
+        let text = path.to_str().ok_or(StoreError::Corrupt("path of the copy: not UTF-8"))?;
+        sqlx::query("VACUUM INTO ?").bind(text).execute(&self.pool).await?;
+        let copy = SqliteConnectOptions::new().filename(path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(copy).await?;
+        let row = sqlx::query("PRAGMA integrity_check").fetch_one(&pool).await?;
+        let found: String = row.try_get(0)?;
+        pool.close().await;
+        if found == "ok" { Ok(()) } else { Err(StoreError::Corrupt("the copy that was made")) }
     }
 
     /// A write transaction takes the write lock at once, so that it cannot fail halfway for it.
@@ -188,6 +204,28 @@ impl Store for SqliteStore {
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(job_of_row).collect()
+    }
+
+    async fn open_jobs(&self) -> Result<Vec<JobHead>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, state FROM job WHERE state IN ('waiting', 'training')
+             ORDER BY submitted_at, id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let head = |row: &SqliteRow| {
+            let state = row.try_get::<String, _>(1)?.parse()?;
+            Ok(JobHead { id: row.try_get(0)?, state })
+        };
+        rows.iter().map(head).collect()
+    }
+
+    async fn job_state(&self, id: &str) -> Result<Option<(JobState, String)>, StoreError> {
+        let row = sqlx::query("SELECT state, reason FROM job WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| Ok((row.try_get::<String, _>(0)?.parse()?, row.try_get(1)?))).transpose()
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
@@ -330,6 +368,30 @@ mod tests {
         store.close().await;
         let again = SqliteStore::open(&path).await.unwrap();
         assert_eq!(again.record("j").await.unwrap(), ["line"]);
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_whole_while_others_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("a.db")).await.unwrap();
+        store.submit("j", "n", "spec", 5).await.unwrap();
+        let writer = store.clone();
+        let writes = tokio::spawn(async move {
+            for i in 0..200_u64 {
+                let record = vec![(i, format!("line {i}"))];
+                writer.commit("j", &Commit { record, ..Commit::default() }).await.unwrap();
+            }
+        });
+        let copy = dir.path().join("copy.db");
+        while store.record("j").await.unwrap().len() < 20 {}
+        store.snapshot(&copy).await.unwrap();
+        writes.await.unwrap();
+        assert!(store.snapshot(&copy).await.is_err(), "nothing is overwritten");
+        let copied = SqliteStore::open(&copy).await.unwrap().record("j").await.unwrap();
+        assert!((20..=200).contains(&copied.len()), "{}", copied.len());
+        for (i, line) in copied.iter().enumerate() {
+            assert_eq!(*line, format!("line {i}"), "a record without a gap");
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! moves files: it knows the command lines of the binaries and none of their code.
 
 mod bench;
+mod chaos;
 mod check;
 mod data;
 mod demo;
@@ -42,6 +43,8 @@ enum Task {
     Setup(setup::SetupArgs),
     /// Run a federation of real processes on this machine and report what it achieved.
     Demo(demo::DemoArgs),
+    /// Kill processes of a real federation over and over, and check that nothing is lost.
+    Chaos(chaos::ChaosArgs),
     /// Measure secure aggregation on this machine, beside Flower if wished.
     Bench(bench::BenchArgs),
     /// Set up, then run format, lints, build, every test and the documentation build.
@@ -90,6 +93,7 @@ fn perform(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Task::Setup(args) => setup::run(&repo, &args.plan()),
         Task::Demo(args) => demo::run(&repo, &args),
+        Task::Chaos(args) => chaos::run(&repo, &args),
         Task::Bench(args) => bench::run(&repo, &args),
         Task::Test(args) => check::run(&repo, &args),
     }

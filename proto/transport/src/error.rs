@@ -40,6 +40,12 @@ pub enum TransportError {
     /// No way there.
     #[error("{endpoint}: cannot be reached ({problem}); check the name, the network and the proxy")]
     Unreachable { endpoint: String, problem: String },
+    /// The proxy cannot be reached, or does not let us through.
+    #[error(
+        "{endpoint}: no way through the proxy {proxy}: {problem}; check `proxy` in the \
+         configuration, HTTPS_PROXY and NO_PROXY, and ask for this address to be allowed"
+    )]
+    Proxy { endpoint: String, proxy: String, problem: String },
     /// A step took too long.
     #[error("{endpoint}: {} did not finish within {limit:?}; check firewall and network", step.name())]
     TimedOut { endpoint: String, step: Step, limit: Duration },
@@ -132,6 +138,7 @@ impl TransportError {
             self,
             Self::ConnectionRefused { .. }
                 | Self::Unreachable { .. }
+                | Self::Proxy { .. }
                 | Self::TimedOut { .. }
                 | Self::Closed { .. }
                 | Self::Rpc { .. }

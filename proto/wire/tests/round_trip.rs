@@ -23,7 +23,12 @@ fn one_of<T: Copy + std::fmt::Debug>(all: &'static [T]) -> impl Strategy<Value =
 
 fn hello() -> impl Strategy<Value = Hello> {
     let dataset = btree_map("[a-z0-9-]{1,63}", 1..=u64::MAX, 0..6);
-    let resume = proptest::option::of((any::<[u8; 32]>(), any::<u32>(), any::<Option<u32>>()));
+    let resume = proptest::option::of((
+        any::<[u8; 32]>(),
+        any::<u32>(),
+        any::<Option<u32>>(),
+        any::<Option<[u8; 32]>>(),
+    ));
     (any::<u32>(), text(), dataset, resume).prop_map(
         |(version, software_version, datasets, resume)| Hello {
             protocol_version: version,
@@ -35,7 +40,12 @@ fn hello() -> impl Strategy<Value = Hello> {
                     declared_records,
                 })
                 .collect(),
-            resume: resume.map(|(job, next_round, epoch)| Resume { job, next_round, epoch }),
+            resume: resume.map(|(job, next_round, epoch, upload)| Resume {
+                job,
+                next_round,
+                epoch,
+                upload,
+            }),
         },
     )
 }
@@ -104,7 +114,15 @@ fn to_node() -> impl Strategy<Value = ToNode> {
         manifest,
         signature: signature.try_into().unwrap(),
     });
+    let checkpoint = (any::<[u8; 32]>(), 1..=u64::MAX, any::<[u8; 32]>(), vec(any::<u8>(), 64))
+        .prop_map(|(job, length, head, signature)| Checkpoint {
+            job,
+            length,
+            head,
+            signature: signature.try_into().unwrap(),
+        });
     prop_oneof![
+        checkpoint.prop_map(ToNode::Checkpoint),
         welcome.prop_map(ToNode::Welcome),
         refused.prop_map(ToNode::Refused),
         offer.prop_map(ToNode::JobOffer),

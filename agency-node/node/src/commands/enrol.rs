@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tributary_secagg::{Identity, VerifyingKey};
 use tributary_transport::{
-    ClientOptions, Enrolment, EnrolmentToken, Member, OwnCertificate, enrol_with, files,
+    ClientOptions, Enrolment, EnrolmentToken, Member, OwnCertificate, Proxy, enrol_with, files,
 };
 
 use super::desk;
@@ -33,6 +33,10 @@ pub struct Enrol {
     /// The private key of --own-certificate, PKCS#8 PEM.
     #[arg(long, value_name = "FILE", requires = "own_certificate")]
     own_key: Option<PathBuf>,
+    /// The way there: http://[USER:PASSWORD@]HOST:PORT of a proxy, or `none`. Left out: HTTPS_PROXY
+    /// and NO_PROXY decide.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
 }
 
 impl Enrol {
@@ -56,7 +60,8 @@ impl Enrol {
             }),
             _ => None,
         };
-        let enrolment = with_token(&self.aggregator, &token, own.as_ref(), &identity).await?;
+        let (way, to) = (self.proxy.as_deref(), &self.aggregator);
+        let enrolment = with_token((to, way), &token, own.as_ref(), &identity).await?;
         match &own {
             None => enrolment.credentials.save(dir.path())?,
             Some(_) => {
@@ -75,6 +80,9 @@ impl Enrol {
             max_backoff_seconds: 30,
             heartbeat_seconds: 15,
             renewal_check_seconds: 3600,
+            metrics: None,
+            proxy: self.proxy,
+            drain_seconds: 10,
             threads: None,
             tls: own,
         };
@@ -102,9 +110,9 @@ impl Enrol {
     }
 }
 
-/// Shows the token to the aggregator, with a request for a certificate or one of the agency's own.
+/// Shows the token to the aggregator (and the way there, as configured), with a request for a certificate or one of the agency's own.
 pub(super) async fn with_token(
-    aggregator: &str,
+    (aggregator, proxy): (&str, Option<&str>),
     token: &EnrolmentToken,
     own: Option<&OwnTls>,
     identity: &Identity,
@@ -113,7 +121,8 @@ pub(super) async fn with_token(
         bail!("this token is for {}, a person: use it with `aggregator connect`", token.member());
     }
     let (key, version) = (identity.verifying_key().0, env!("CARGO_PKG_VERSION"));
-    let options = ClientOptions::default();
+    let proxy = Proxy::choose(proxy, aggregator, |v| std::env::var(v).ok())?;
+    let options = ClientOptions { proxy, ..ClientOptions::default() };
     let enrolment = match own {
         None => tributary_transport::enrol(aggregator, token, Some(key), version, &options).await?,
         Some(own) => {

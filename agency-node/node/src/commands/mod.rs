@@ -7,6 +7,7 @@ mod clock;
 mod dataset;
 mod desk;
 mod enrol;
+mod history;
 mod job;
 mod peers;
 mod plan;

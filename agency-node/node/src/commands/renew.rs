@@ -67,7 +67,9 @@ async fn by_token(dir: &DataDir, config: &Config, token: &str) -> anyhow::Result
         certificate: dir.path().join(&own.certificate),
         key: dir.path().join(&own.key),
     });
-    let done = with_token(&config.aggregator, &token, own.as_ref(), &identity).await?;
+    let done =
+        with_token((&config.aggregator, config.proxy.as_deref()), &token, own.as_ref(), &identity)
+            .await?;
     let key = VerifyingKey(done.aggregator_signing_key);
     ensure!(
         key == VerifyingKey::from_hex(&config.aggregator_key)?,

@@ -7,6 +7,7 @@ use tributary_training::{Dataset, Trainer};
 use tributary_wire::session::{RefusalCode, ReportCode};
 
 use super::epoch::Keys;
+use super::history::History;
 use super::reserve::Reserve;
 use super::round::Running;
 use super::standing::planned_epsilon;
@@ -19,7 +20,7 @@ use crate::policy::Refusal;
 pub struct ActiveJob {
     manifest: Manifest,
     pub(super) plan: Plan,
-    me: NodeIndex,
+    pub(super) me: NodeIndex,
     pub(super) keys: Keys,
     pub(super) state: ModelState,
     pub(super) certificate: Option<ResultQc>,
@@ -34,6 +35,7 @@ pub struct ActiveJob {
     pub(super) dataset_version: String,
     /// Epsilon that it plans for; `None` in mode `none`.
     pub(super) epsilon: Option<f64>,
+    pub(super) history: History,
 }
 
 /// What one attempt of each kind of round costs, and the job; `None` without noise.
@@ -106,6 +108,7 @@ impl ActiveJob {
             costs,
             dataset_version,
             epsilon,
+            history: History::default(),
         })
     }
 
@@ -184,6 +187,12 @@ impl ActiveJob {
             Some(running) => running.phase(),
             None => "between rounds".into(),
         }
+    }
+
+    /// Context of the running attempt if its vector is masked and nothing later has begun: then all
+    /// that is left to do is to send the same bytes, from wherever the aggregator's copy ends.
+    pub(super) fn upload(&self) -> Option<[u8; 32]> {
+        self.running.as_ref().and_then(Running::upload)
     }
 
     /// The epoch whose keys this node holds.

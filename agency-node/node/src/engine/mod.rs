@@ -9,6 +9,7 @@
 
 pub mod audit;
 mod epoch;
+mod history;
 mod job;
 mod offer;
 mod refusals;
@@ -38,6 +39,7 @@ use crate::book::Book;
 use crate::consent::{Consent, PeerRow};
 use crate::policy::Policy;
 
+pub use history::Kept;
 pub use job::ActiveJob;
 
 /// Everything the engine is given once.
@@ -170,6 +172,19 @@ pub enum Record {
         /// The result quorum's certificate.
         certificate: Vec<u8>,
     },
+    /// The aggregator's signed word of where its record ends.
+    Checkpoint {
+        /// The job's hash, hex.
+        job: String,
+        /// Entries of the record.
+        length: u64,
+        /// Hash of the last one.
+        head: [u8; 32],
+        /// The signature.
+        signature: [u8; 64],
+        /// What it contradicts, if it does.
+        conflict: Option<String>,
+    },
     /// The job is over, in the book too: both durable, or neither.
     Ended {
         /// The book's entry; `None` if it was closed there already.
@@ -289,10 +304,21 @@ impl Engine {
         self.job.as_ref().is_none_or(|job| job.is_quiet())
     }
 
-    /// The first frame of every session. The running attempt of an earlier session is dropped: the
-    /// aggregator counted this node out when the session broke.
+    /// Whether an attempt of a round runs here.
+    pub fn in_attempt(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.running.is_some())
+    }
+
+    /// Names of the registered datasets.
+    pub fn datasets(&self) -> impl Iterator<Item = &str> {
+        self.setup.datasets.keys().map(String::as_str)
+    }
+
+    /// The first frame of every session. The running attempt of an earlier session is dropped (the
+    /// aggregator counted this node out when the session broke), unless its vector is masked: then
+    /// the upload can go on where it was cut off.
     pub fn hello(&mut self, software_version: &str) -> FromNode {
-        if let Some(job) = &mut self.job {
+        if let Some(job) = self.job.as_mut().filter(|job| job.upload().is_none()) {
             job.abandon_round();
         }
         // What waits is offered again.
@@ -309,6 +335,7 @@ impl Engine {
                 job: job.hash(),
                 next_round: job.state().completed,
                 epoch: job.epoch_number(),
+                upload: job.upload(),
             }),
         })
     }
@@ -328,10 +355,15 @@ impl Engine {
             ToNode::Idle { text } => out.push(Output::Note(format!("sitting out: {text}"))),
             ToNode::JobOffer(offer) => self.offered(now, &offer, &mut out),
             ToNode::Secagg(frame) => self.secagg(now, &frame, &mut out),
-            ToNode::StateChunk(chunk) => self.with_job(chunk.job, &mut out, |job, out| {
-                job.state_chunk(&chunk, out);
-            }),
+            ToNode::StateChunk(chunk) => {
+                let Self { book, job, .. } = self;
+                if let Some(job) = job.as_mut().filter(|job| job.hash() == chunk.job) {
+                    job.state_chunk(&chunk, &mut out);
+                    job.compare_with_book(book, &mut out);
+                }
+            }
             ToNode::JobEnd(end) => self.ended(now, &end, &mut out),
+            ToNode::Checkpoint(checkpoint) => self.checkpoint(&checkpoint, &mut out),
         }
         if let Some(job) = &mut self.job {
             job.prepare_noise(&self.setup.randomness);
@@ -398,17 +430,6 @@ impl Engine {
         };
         let outcome = format!("{}: {}", end.outcome, end.text);
         self.end_here(now, end.job, &name, outcome, out);
-    }
-
-    fn with_job(
-        &mut self,
-        hash: [u8; 32],
-        out: &mut Vec<Output>,
-        act: impl FnOnce(&mut ActiveJob, &mut Vec<Output>),
-    ) {
-        if let Some(job) = self.job.as_mut().filter(|j| j.hash() == hash) {
-            act(job, out);
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::{
-    Digest, Fault, Lanes, NodeOutput, NodeRound, NodeSet, ResultQc, RoundStart, RoundView,
-    ServerMessage,
+    Digest, Fault, Lanes, NodeOutput, NodePhase, NodeRound, NodeSet, ResultQc, RoundStart,
+    RoundView, ServerMessage,
 };
 use tributary_wire::session::ReportCode;
 
@@ -43,6 +43,11 @@ impl Running {
         format!("round {}, attempt {}: {}", self.round, self.attempt, self.machine.phase())
     }
 
+    pub(super) fn upload(&self) -> Option<[u8; 32]> {
+        let masked = matches!(self.machine.phase(), NodePhase::Masked | NodePhase::Uploaded);
+        masked.then(|| self.machine.ctx().0)
+    }
+
     pub(super) fn number(&self) -> (u32, u16) {
         (self.round, self.attempt)
     }
@@ -79,6 +84,9 @@ impl ActiveJob {
         if start.view.round > round {
             let text = format!("asked for round {}, this node is at {round}", start.view.round);
             return Err(GiveUp(ReportCode::StateMissing, text));
+        }
+        if let Some(why) = &self.history.broken {
+            return Err(GiveUp(ReportCode::ProtocolFault, why.clone()));
         }
         let Some(operation) = self.plan().operation(round).cloned() else {
             return Err(GiveUp(ReportCode::StateMismatch, "no round is left in the plan".into()));

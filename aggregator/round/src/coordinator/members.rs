@@ -2,6 +2,8 @@
 //!
 //! Must not know: the protocol's phases.
 
+use std::collections::BTreeMap;
+
 use tributary_secagg::{Evidence, Fault, NodeIndex, NodeSet};
 
 use super::{Coordinator, Stage};
@@ -34,7 +36,13 @@ pub(super) struct Member {
 }
 
 impl Coordinator {
-    pub(super) fn connected(&mut self, node: NodeIndex, resume: Resume, effects: &mut Vec<Effect>) {
+    pub(super) fn connected(
+        &mut self,
+        now: Now,
+        node: NodeIndex,
+        resume: Resume,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Stage::Ended { complete, reason } = &self.stage {
             let certificate = self.certificate.as_ref().map(|qc| qc.encode());
             let (complete, reason) = (*complete, reason.clone());
@@ -48,6 +56,10 @@ impl Coordinator {
             member.resume = resume;
             effects.push(Effect::Offer(node));
         }
+        if let Some(reason) = self.behind() {
+            return self.end(now, false, reason, effects);
+        }
+        self.back_in_upload(now, node, resume, effects);
     }
 
     pub(super) fn disconnected(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
@@ -64,7 +76,7 @@ impl Coordinator {
 
     /// A node leaves the running attempt. After the grant others may have charged for it: whoever
     /// leaves then is named and sits out the next one.
-    fn leave_attempt(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
+    pub(super) fn leave_attempt(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
         let Stage::Running(attempt) = &mut self.stage else { return };
         if !attempt.cohort.contains(node) || !attempt.gone.insert(node) {
             return;
@@ -90,8 +102,13 @@ impl Coordinator {
                 }
             }
             Stage::Waiting { not_before, .. }
-                if now.millis < *not_before && !self.everybody_is_back() => {}
+                if now.millis < *not_before && !self.everybody_is_back() =>
+            {
+                self.enough_are_back(now);
+            }
             Stage::Waiting { .. } => self.begin_attempt(now, effects),
+            // In the middle of its upload: it takes part already.
+            Stage::Running(a) if a.cohort.contains(node) && !a.gone.contains(node) => {}
             Stage::Running(_) => {
                 let text = match self.fit(node) {
                     Ok(()) => "takes part from the next round on".to_owned(),
@@ -112,6 +129,39 @@ impl Coordinator {
     fn everybody_is_back(&self) -> bool {
         let back = |m: &Member| m.excluded.is_some() || (m.connected && m.accepted);
         self.epoch_members().iter().all(|n| self.member(n).is_some_and(back))
+    }
+
+    /// With enough agencies to begin, the others get a moment and not the whole time of a step: one
+    /// that died stays away however long everybody waits.
+    fn enough_are_back(&mut self, now: Now) {
+        if self.cohort().len() < usize::from(self.plan.roster.thresholds.u_min) {
+            return;
+        }
+        let moment = now.millis + self.timeouts.step / 10;
+        if let Stage::Waiting { not_before, .. } = &mut self.stage {
+            *not_before = moment.min(*not_before);
+        }
+    }
+
+    /// Who is connected and takes no part at the moment, and why.
+    pub(super) fn sits_out(&self) -> BTreeMap<String, String> {
+        let why = |(i, member): (usize, &Member)| {
+            let node = NodeIndex(i as u16);
+            let why = match self.fit(node) {
+                _ if !member.connected => return None,
+                Err(why) => why,
+                Ok(()) if member.benched > 0 => {
+                    "it held up, left or broke the last attempt; it takes part again after one \
+                     more"
+                        .to_owned()
+                }
+                Ok(()) => return None,
+            };
+            Some((self.name(node), why))
+        };
+        // Before there are keys nobody can hold them.
+        let keyed = self.facts.is_some();
+        self.members.iter().enumerate().filter(|_| keyed).filter_map(why).collect()
     }
 
     /// An answer of a node that is not there, or out of the job, says nothing.
@@ -308,6 +358,9 @@ impl Coordinator {
         let Some(member) = self.member(node) else {
             return Err("not in the roster".into());
         };
+        if let Some(why) = self.ahead(member) {
+            return Err(why);
+        }
         match (&member.excluded, member.resume.epoch) {
             (Some(why), _) => Err(format!("sits out for the rest of the job: {why}")),
             (None, Some(epoch)) if epoch == self.epoch && self.epoch_members().contains(node) => {

@@ -1,5 +1,7 @@
 //! Secure rounds: choosing the cohort, carrying out the protocol's outputs, certifying the result.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tributary_secagg::{
     Abort, Digest, Fault, Lanes, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc,
@@ -17,6 +19,10 @@ impl Coordinator {
         let Some(operation) = self.plan.operation(round).cloned() else {
             return self.end(now, true, "all rounds are certified".into(), effects);
         };
+        if self.draining {
+            self.stage = Stage::Waiting { deadline: u64::MAX, not_before: u64::MAX };
+            return;
+        }
         if self.next_attempt >= self.plan.max_attempts {
             let mut text = format!("round {round} failed {} times", self.next_attempt);
             if let Some(last) = &self.last_failure {
@@ -75,6 +81,7 @@ impl Coordinator {
             left: NodeSet::new(roster),
             late: NodeSet::new(roster),
             turns: Turns::new(roster, self.capacity.uploads.get()),
+            paused: BTreeMap::new(),
             opened: None,
         }));
         effects.push(self.persist(Step::default()));
@@ -240,6 +247,7 @@ impl Coordinator {
             ..Step::default()
         };
         self.record(&mut step, now, KIND_ROUND, serde_json::to_value(&entry).unwrap_or_default());
+        self.checkpoint = Some(self.chain.head().clone());
         effects.push(self.persist(step));
     }
 

@@ -43,6 +43,7 @@ impl Init {
             listen: self.listen,
             hosts,
             log_json: false,
+            metrics: None,
             certificate_lifetime: Lifetime::DEFAULT,
             capacity: CapacityConfig::default(),
             timeouts: TimeoutConfig::default(),

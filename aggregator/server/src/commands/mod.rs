@@ -1,5 +1,6 @@
 //! The command line of the aggregator, one file per group of commands.
 
+mod backup;
 mod certificate;
 mod init;
 mod job;
@@ -84,6 +85,9 @@ enum Command {
     /// Release models.
     #[command(subcommand)]
     Model(model::Model),
+    /// Copy the state while the service runs, or put a copy back.
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -119,6 +123,7 @@ impl Cli {
             Command::Ca(ca) => ca.run().await,
             Command::Job(job) => job.run().await,
             Command::Model(model) => model.run().await,
+            Command::Backup(backup) => backup.run().await,
             Command::Completions { shell } => {
                 let mut out = std::io::stdout();
                 clap_complete::generate(shell, &mut Self::command(), "aggregator", &mut out);

@@ -9,6 +9,7 @@ mod child;
 mod dp;
 mod keys;
 mod lines;
+mod load;
 mod machine;
 mod peers;
 mod report;
@@ -44,6 +45,8 @@ pub struct BenchArgs {
 enum What {
     /// Secure aggregation: masks, one node's computation, rounds over real connections.
     Secagg(SecaggArgs),
+    /// The aggregator under load: many idle sessions, and a round of many agencies.
+    Load(load::LoadArgs),
     /// Differential privacy: noise samplers, beside opendp's.
     Dp(dp::DpArgs),
 }
@@ -79,6 +82,7 @@ pub struct SecaggArgs {
 pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Secagg(args) => secagg(repo, args),
+        What::Load(args) => load::run(repo, args),
         What::Dp(args) => dp::run(repo, args),
     }
 }

@@ -93,8 +93,29 @@ impl Node {
 
     /// Registers the agency's table under the dataset's name.
     pub fn add_dataset(&self, name: &str, table: &Path) -> Result<()> {
+        self.add_dataset_with(name, table, &[])
+    }
+
+    /// As [`Node::add_dataset`], with further options.
+    pub fn add_dataset_with(&self, name: &str, table: &Path, terms: &[&str]) -> Result<()> {
         let table = table.to_string_lossy();
-        self.call(&["dataset", "add"], &["--name", name, "--path", &table]).map(drop)
+        let args = [&["--name", name, "--path", &table], terms].concat();
+        self.call(&["dataset", "add"], &args).map(drop)
+    }
+
+    /// The budget book, one entry a line, after `budget verify` has found it whole.
+    pub fn book(&self) -> Result<String> {
+        self.call(&["budget", "verify"], &[])?;
+        self.call(&["budget", "export"], &[])
+    }
+
+    /// Epsilon that a dataset has spent and committed.
+    pub fn budget(&self, dataset: &str) -> Result<(f64, f64)> {
+        let text = self.call(&["budget", "show"], &["--json"])?;
+        let all: serde_json::Value =
+            serde_json::from_str(&text).context("the budget is no JSON")?;
+        let number = |key: &str| all[dataset][key].as_f64();
+        number("spent").zip(number("committed")).context("the budget has no such dataset")
     }
 
     /// Starts the daemon.
@@ -153,9 +174,9 @@ fn fitted_policy(example: &str, survivor_floor: i64) -> Result<String> {
         ("max_epsilon_per_job", "max_epsilon"),
         ("max_rounds", "max_rounds"),
     ];
-    let auto = bounds.into_iter().filter_map(|(from, to)| {
-        Some((to.to_owned(), policy.get(from)?.clone()))
-    });
+    let auto = bounds
+        .into_iter()
+        .filter_map(|(from, to)| Some((to.to_owned(), policy.get(from)?.clone())));
     let auto: toml::Table = auto.collect();
     let approval = toml::Table::from_iter([
         ("required".to_owned(), true.into()),
@@ -180,7 +201,10 @@ mod tests {
             let auto = &fitted["approval"]["auto"];
             assert_eq!(auto["modes"][0].as_str(), Some("record"));
             assert_eq!(auto["max_epsilon"].as_float(), Some(2.0));
-            assert!(auto.get("max_rounds").is_none(), "what the policy does not bound stays missing");
+            assert!(
+                auto.get("max_rounds").is_none(),
+                "what the policy does not bound stays missing"
+            );
         }
         assert!(fitted_policy("nonsense", 3).is_err());
     }

@@ -162,7 +162,7 @@ pub mod node_frame {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServerFrame {
-    #[prost(oneof = "server_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "server_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
     pub frame: ::core::option::Option<server_frame::Frame>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -183,6 +183,8 @@ pub mod server_frame {
         Idle(super::Idle),
         #[prost(message, tag = "7")]
         JobEnd(super::JobEnd),
+        #[prost(message, tag = "20")]
+        Checkpoint(super::Checkpoint),
     }
 }
 /// First frame of a node.
@@ -216,6 +218,10 @@ pub struct Resume {
     /// Epoch whose keys the node holds, if any.
     #[prost(uint32, optional, tag = "3")]
     pub epoch: ::core::option::Option<u32>,
+    /// Context of an attempt whose masked vector the node still has, 32 bytes, or empty: the upload can
+    /// go on by the chunk that is due.
+    #[prost(bytes = "vec", tag = "10")]
+    pub upload_context: ::prost::alloc::vec::Vec<u8>,
 }
 /// A node's answer to JobOffer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -331,6 +337,22 @@ pub struct JobEnd {
     /// Certificate of the last result; required for a completed job.
     #[prost(bytes = "vec", tag = "4")]
     pub certificate: ::prost::alloc::vec::Vec<u8>,
+}
+/// Where the aggregator's record of a job ends, signed: whoever keeps it sees a history that is
+/// rewritten or cut off later.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Checkpoint {
+    #[prost(bytes = "vec", tag = "1")]
+    pub job_hash: ::prost::alloc::vec::Vec<u8>,
+    /// Entries of the record.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    /// Hash of the last entry, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub head: ::prost::alloc::vec::Vec<u8>,
+    /// Ed25519 signature by the aggregator over the three above, 64 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
 }
 /// Why a node refuses a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

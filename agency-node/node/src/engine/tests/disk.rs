@@ -136,7 +136,7 @@ pub(super) type Boxed = crate::fixtures::Driver;
 /// The daemon's own.
 pub(super) fn daemon(disk: Shared, limits: Limits) -> Boxed {
     let mut gate = Gate::default();
-    let (told, stop) = watch::channel(false);
+    let (told, stop) = watch::channel(crate::stop::Stop::No);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     Box::new(move |engine: &mut Engine, frame: ToNode| {
         let _told = &told;
@@ -211,6 +211,13 @@ fn copy(record: &Record) -> Record {
             job: job.clone(),
             state: state.clone(),
             certificate: certificate.clone(),
+        },
+        Record::Checkpoint { job, length, head, signature, conflict } => Record::Checkpoint {
+            job: job.clone(),
+            length: *length,
+            head: *head,
+            signature: *signature,
+            conflict: conflict.clone(),
         },
         Record::Ended { entry, job, outcome } => {
             Record::Ended { entry: entry.clone(), job: job.clone(), outcome: outcome.clone() }

@@ -170,7 +170,7 @@ fn an_upload_whose_charge_got_lost_on_its_way_is_stopped_at_the_gate() {
         let charge = |o: &Output| matches!(o, Output::Persist(Record::Book(entry)) if entry.kind == "budget-charged");
         outputs.retain(|output| !charge(output));
         let (to_server, mut outgoing) = tokio::sync::mpsc::channel(4096);
-        let (_told, mut stop) = tokio::sync::watch::channel(false);
+        let (_told, mut stop) = tokio::sync::watch::channel(crate::stop::Stop::No);
         let mut gate = Gate::default();
         let carry = (&mut gate, &to_server, &mut stop);
         let time = now();
