@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use tributary_job::spec::{AdaptiveClip, LocalSpec, PrivacyMode};
+use tributary_job::spec::{AdaptiveClip, LocalSpec, OptimiserKind, PrivacyMode};
 use tributary_simulations::evidence::RunDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
@@ -230,6 +230,8 @@ fn every_privacy_mode_runs_and_verifies() {
                         batch_size: 64,
                         learning_rate: 0.2,
                         momentum: 0.0,
+                        optimiser: OptimiserKind::Sgd,
+                        decay: 1.0,
                     });
                 }
                 _ => {}

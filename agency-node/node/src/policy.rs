@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tributary_dp::Unit;
-use tributary_job::spec::{ModelSpec, PrivacyMode};
+use tributary_job::spec::PrivacyMode;
 use tributary_job::{Manifest, Plan};
 use tributary_wire::session::RefusalCode;
 
@@ -20,7 +20,7 @@ pub struct Policy {
     pub datasets: Vec<String>,
     /// Privacy modes that may run: `record`, `none`.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`.
+    /// Model families that may run: `mlp`, `decoder`.
     pub model_families: Vec<String>,
     /// Most epsilon that one job may plan for.
     pub max_epsilon_per_job: f64,
@@ -161,9 +161,9 @@ impl Policy {
         if !self.modes.contains(&spec.privacy.mode) {
             return refuse(RefusalCode::PolicyMode, format!("mode {}", spec.privacy.mode.name()));
         }
-        let ModelSpec::Mlp { .. } = spec.model;
-        if !self.model_families.iter().any(|f| f == "mlp") {
-            return refuse(RefusalCode::PolicyOperation, "model family mlp".into());
+        let family = spec.model.family();
+        if !self.model_families.iter().any(|f| f == family) {
+            return refuse(RefusalCode::PolicyOperation, format!("model family {family}"));
         }
         let parameters = plan.layout.total() as u64;
         if parameters > self.max_parameters {

@@ -51,6 +51,7 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
     metadata.insert("tributary.certificate".into(), hex::encode(&stored.certificate));
     tributary_model::export::write_model(out, &plan.layout, &state.parameters, &metadata)
         .with_context(|| format!("writing {}", out.display()))?;
+    tributary_model::hugging_face::write_config(out, &description.model, &description.data)?;
     Ok(state.completed)
 }
 

@@ -6,7 +6,7 @@
 use rand_core::RngCore as _;
 use tributary_dp::{PreparedNoise, SecretRng, Unit};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
-use tributary_job::spec::LocalSpec;
+use tributary_job::spec::{LocalSpec, OptimiserKind};
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
 use tributary_training::local::{LocalTraining, Optimiser, Source, train};
@@ -69,7 +69,12 @@ pub(super) fn make(
         }
         Operation::Training => match &operation.local {
             Some(local) => {
-                let rows: Vec<u32> = (0..units as u32).collect();
+                let rows = match operation.release {
+                    // Without noise a round may train on a part of the records.
+                    None => tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
+                        .map_err(|e| e.to_string())?,
+                    Some(_) => (0..units as u32).collect(),
+                };
                 local_change(operation, local, data, &rows, trainer, state, rng)?
             }
             None => {
@@ -138,7 +143,13 @@ fn local_change(
     state: &ModelState,
     rng: &mut SecretRng,
 ) -> Result<Sum, String> {
-    let optimiser = Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
+    // Rounds of training, whether or not one of statistics came before.
+    let statistics = u32::from(!state.normalisation.mean.is_empty());
+    let learning_rate = local.learning_rate_at(state.completed.saturating_sub(statistics));
+    let optimiser = match local.optimiser {
+        OptimiserKind::Sgd => Optimiser::Sgd { learning_rate, momentum: local.momentum },
+        OptimiserKind::Adam => Optimiser::Adam { learning_rate },
+    };
     let settings = LocalTraining {
         epochs: local.epochs,
         batch_size: local.batch_size as usize,

@@ -14,6 +14,7 @@ mod peers;
 mod report;
 mod run;
 mod summary;
+mod train;
 mod training;
 
 use std::fs;
@@ -46,6 +47,8 @@ enum What {
     Secagg(SecaggArgs),
     /// Differential privacy: noise samplers, beside opendp's.
     Dp(dp::DpArgs),
+    /// Training of language models: tokens a second, beside PyTorch and Opacus.
+    Train(train::TrainArgs),
 }
 
 /// Options of `cargo xtask bench secagg`.
@@ -80,6 +83,7 @@ pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Secagg(args) => secagg(repo, args),
         What::Dp(args) => dp::run(repo, args),
+        What::Train(args) => train::run(repo, args),
     }
 }
 
