@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tributary_dp::Unit;
-use tributary_job::spec::{ModelSpec, PrivacyMode};
+use tributary_job::spec::PrivacyMode;
 use tributary_job::{Manifest, Operation, Plan};
 use tributary_wire::session::RefusalCode;
 
@@ -28,7 +28,7 @@ pub struct Policy {
     pub datasets: Vec<String>,
     /// Privacy modes that may run: `record`, `none`.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`.
+    /// Model families that may run: `mlp`, `decoder`.
     pub model_families: Vec<String>,
     /// What may be released: `statistics`, `training`.
     pub operations: Vec<Operation>,
@@ -249,11 +249,12 @@ impl Policy {
         if !self.modes.contains(&spec.privacy.mode) {
             return refuse(RefusalCode::PolicyMode, format!("mode {}", spec.privacy.mode.name()));
         }
-        let ModelSpec::Mlp { .. } = spec.model;
-        if !self.model_families.iter().any(|f| f == "mlp") {
-            return refuse(RefusalCode::PolicyOperation, "model family mlp".into());
+        let family = spec.model.family();
+        if !self.model_families.iter().any(|f| f == family) {
+            return refuse(RefusalCode::PolicyOperation, format!("model family {family}"));
         }
-        let planned = [plan.statistics.as_ref(), Some(&plan.training)];
+        let planned =
+            [plan.statistics.as_ref(), Some(&plan.training), plan.evaluation.as_ref()];
         for operation in planned.into_iter().flatten().map(|planned| planned.operation) {
             if !self.operations.contains(&operation) {
                 let text = format!("operation {}", name_of(operation));

@@ -57,6 +57,7 @@ impl<'a> Columns<'a> {
         let values: Vec<&str> = match &spec.label.values {
             LabelValues::Binary { positive, negative } => vec![negative, positive],
             LabelValues::Classes(values) => values.iter().map(String::as_str).collect(),
+            LabelValues::NextToken => Vec::new(),
         };
         // Backwards, so that the positive value wins if only white space tells the two apart.
         for (i, value) in (0..).zip(&values).collect::<Vec<_>>().into_iter().rev() {
@@ -198,6 +199,7 @@ impl<'a> Columns<'a> {
                 format!("neither {positive:?} nor {negative:?}")
             }
             LabelValues::Classes(classes) => format!("none of the {} classes", classes.len()),
+            LabelValues::NextToken => "no label".into(),
         }
     }
 }
@@ -238,14 +240,14 @@ fn transformed(transform: Transform, value: f64) -> f64 {
 }
 
 /// Where each name stands in a header.
-struct Places<'a> {
+pub(crate) struct Places<'a> {
     header: &'a ByteRecord,
     /// `None` for a name that stands there twice.
     of: HashMap<&'a [u8], Option<usize>>,
 }
 
 impl<'a> Places<'a> {
-    fn of(header: &'a ByteRecord) -> Self {
+    pub(crate) fn of(header: &'a ByteRecord) -> Self {
         let mut of = HashMap::new();
         for (at, name) in header.iter().enumerate() {
             of.entry(name).and_modify(|place| *place = None).or_insert(Some(at));
@@ -253,7 +255,7 @@ impl<'a> Places<'a> {
         Self { header, of }
     }
 
-    fn find(&self, column: &str) -> Result<usize, DataError> {
+    pub(crate) fn find(&self, column: &str) -> Result<usize, DataError> {
         let wanted = column.trim();
         match self.of.get(wanted.as_bytes()) {
             Some(Some(at)) => Ok(*at),

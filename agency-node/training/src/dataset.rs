@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::Path;
 
 use tributary_job::Normalisation;
-use tributary_job::plan::MAX_RECORDS_PER_NODE;
+use tributary_job::plan::{MAX_RECORDS_PER_NODE, MAX_WINDOWS_PER_NODE};
 use tributary_job::spec::{DataSpec, FeatureSpec, Scaling};
 
 use crate::batch::MICROBATCH;
@@ -18,6 +18,7 @@ use crate::holdout::{Place, is_held_out};
 use crate::persons::{Grouping, Persons};
 pub use crate::table::DataError;
 use crate::table::{self, Cells};
+use crate::text::{self, Reading};
 use crate::tolerant::{self, Skipped};
 use crate::trainer::TrainerError;
 
@@ -47,6 +48,7 @@ pub struct Dataset {
     persons: Option<Persons>,
     /// Where each record stands between trained on and held out.
     places: Vec<u32>,
+    language_model: bool,
 }
 
 /// A dataset whose rows are still being read.
@@ -75,11 +77,7 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn load_csv(path: &Path, spec: &DataSpec) -> Result<Self, DataError> {
-        let mut builder = Builder::new(spec);
-        table::read_file(path, spec, |cells| {
-            builder.push(cells);
-        })?;
-        Ok(builder.finish())
+        Self::read_csv(table::open(path)?, spec).map_err(|error| error.of_file(path))
     }
 
     /// As [`Dataset::load_csv`], from any source of bytes.
@@ -88,6 +86,11 @@ impl Dataset {
     /// [`DataError`], for local eyes only.
     pub fn read_csv(source: impl Read, spec: &DataSpec) -> Result<Self, DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let limit = MAX_WINDOWS_PER_NODE as usize;
+            text::read(source, spec, column, limit, Reading::Strict, |cells| builder.push(cells))?;
+            return Ok(builder.finish());
+        }
         table::read(source, spec, |cells| {
             builder.push(cells);
         })?;
@@ -113,6 +116,12 @@ impl Dataset {
     /// As [`Dataset::load_tolerant`].
     pub fn read_tolerant(source: impl Read, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, Reading::Tolerant);
+            let push = |cells: &Cells| builder.push(cells);
+            let skipped = text::read(source, spec, column, limit, reading, push)?;
+            return Ok((builder.finish(), skipped));
+        }
         let limit = MAX_RECORDS_PER_NODE as usize;
         let skipped = tolerant::read(source, spec, limit, |cells| builder.push(cells))?;
         Ok((builder.finish(), skipped))
@@ -138,6 +147,11 @@ impl Dataset {
         self.numeric_count
     }
 
+    /// Whether a record is a window of text whose next tokens are what is learned.
+    pub fn is_language_model(&self) -> bool {
+        self.language_model
+    }
+
     /// Which records belong to one person; `None` if the specification names no person column.
     pub fn persons(&self) -> Option<&Persons> {
         self.persons.as_ref()
@@ -155,7 +169,8 @@ impl Dataset {
     /// Replaces `out` with the input rows of the given records, row major: standardised numerics
     /// `(u - mean) * inverse_sd` clamped to ±[`STANDARDISED_LIMIT`], 0 where missing; inputs that
     /// public bounds alone scale, `[-1, 1]` or (blocks) `[0, 1]`, 0 where missing; and one 0/1 input
-    /// per listed category value.
+    /// per listed category value. Of text the numbers of a window's tokens, exact, then
+    /// [`PADDING`](crate::PADDING).
     ///
     /// # Panics
     /// If a row number is beyond the table (they come from this process's own sampler, never from
@@ -280,7 +295,10 @@ impl Builder {
             FeatureSpec::Block { count, .. } => Feature::Plain(*count as usize),
             FeatureSpec::Category { values, .. } => Feature::Category(values.len()),
         };
-        let features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        let mut features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        if spec.text.is_some() {
+            features.push(Feature::Plain(spec.input_width()));
+        }
         let count = |of: fn(&Feature) -> usize| features.iter().map(of).sum();
         let dataset = Dataset {
             input_width: spec.input_width(),
@@ -295,6 +313,7 @@ impl Builder {
             plain: Vec::new(),
             persons: None,
             places: Vec::new(),
+            language_model: spec.is_language_model(),
         };
         let grouping =
             spec.person_column.as_ref().map(|_| Grouping::new(spec.records_per_person()));

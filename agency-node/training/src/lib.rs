@@ -20,13 +20,15 @@ pub mod softmax;
 pub mod trainer;
 pub mod units;
 
-pub use tributary_model::{description, export};
+pub use tributary_model::{description, export, hugging_face};
 
 mod columns;
 mod holdout;
 mod nearest;
 mod structure;
 mod table;
+mod text;
+mod tokens;
 mod tolerant;
 
 pub use batch::{Batch, MICROBATCH, Rows};
@@ -37,5 +39,6 @@ pub use float_error::{float_error, unit_float_error};
 pub use persons::Persons;
 pub use reference::ReferenceTrainer;
 pub use structure::check_structure;
+pub use tokens::PADDING;
 pub use tolerant::Skipped;
-pub use trainer::{ClippedSum, Trainer, TrainerError};
+pub use trainer::{ClippedSum, TokenLosses, Trainer, TrainerError};

@@ -115,15 +115,6 @@ pub(crate) struct Cells {
     pub categories: Vec<Option<u32>>,
 }
 
-/// Reads a table from a file and calls `row` for each row.
-pub(crate) fn read_file(
-    path: &Path,
-    spec: &DataSpec,
-    row: impl FnMut(&Cells),
-) -> Result<(), DataError> {
-    read(open(path)?, spec, row).map_err(|error| error.of_file(path))
-}
-
 /// Opens a table's file.
 pub(crate) fn open(path: &Path) -> Result<File, DataError> {
     File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })

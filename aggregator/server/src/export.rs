@@ -61,6 +61,8 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
     let (rounds, bytes) = model_bytes(store, job).await?;
     tributary_transport::files::save(out, &bytes, false)
         .with_context(|| format!("writing {}", out.display()))?;
+    let spec = Manifest::from_canonical(manifest_text(job)?)?.spec;
+    tributary_model::hugging_face::write_config(out, &spec.model, &spec.data)?;
     Ok(rounds)
 }
 

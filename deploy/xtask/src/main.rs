@@ -7,6 +7,7 @@
 mod bench;
 mod chaos;
 mod check;
+mod check_hf;
 mod data;
 mod demo;
 mod setup;
@@ -49,6 +50,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Set up, then run format, lints, build, every test and the documentation build.
     Test(check::TestArgs),
+    /// Hold released models and base checkpoints against Hugging Face's transformers (some gigabytes).
+    CheckHf,
 }
 
 /// The engine that computes gradients.
@@ -96,6 +99,7 @@ fn perform(cli: Cli) -> anyhow::Result<()> {
         Task::Chaos(args) => chaos::run(&repo, &args),
         Task::Bench(args) => bench::run(&repo, &args),
         Task::Test(args) => check::run(&repo, &args),
+        Task::CheckHf => check_hf::run(&repo),
     }
 }
 

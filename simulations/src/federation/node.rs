@@ -189,7 +189,7 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
     Policy {
         datasets: vec![spec.dataset.clone()],
         modes: PrivacyMode::ALL.to_vec(),
-        model_families: vec!["mlp".into()],
+        model_families: vec![spec.model.family().into()],
         max_epsilon_per_job: f64::MAX,
         max_delta: spec.privacy.delta,
         min_survivors: plan.roster.thresholds.u_min,

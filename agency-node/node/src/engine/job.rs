@@ -136,6 +136,9 @@ impl ActiveJob {
         if state.clip_factor.is_some() && self.plan.training.count_scale.is_none() {
             return Err("a state with a clip norm of its own, in a job whose norm is fixed".into());
         }
+        if state.second_moment.is_some() != self.state.second_moment.is_some() {
+            return Err("a state of another optimiser than the job's".into());
+        }
         let certificate =
             ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
         certificate.verify(&self.plan.roster).map_err(|e| e.to_string())?;

@@ -15,6 +15,7 @@ mod peers;
 mod report;
 mod run;
 mod summary;
+mod train;
 mod training;
 
 use std::fs;
@@ -49,6 +50,8 @@ enum What {
     Load(load::LoadArgs),
     /// Differential privacy: noise samplers, beside opendp's.
     Dp(dp::DpArgs),
+    /// Training of language models: tokens a second, beside PyTorch and Opacus.
+    Train(train::TrainArgs),
 }
 
 /// Options of `cargo xtask bench secagg`.
@@ -84,6 +87,7 @@ pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
         What::Secagg(args) => secagg(repo, args),
         What::Load(args) => load::run(repo, args),
         What::Dp(args) => dp::run(repo, args),
+        What::Train(args) => train::run(repo, args),
     }
 }
 

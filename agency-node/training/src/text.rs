@@ -1,0 +1,167 @@
+//! Reading a column of text as windows of tokens.
+//!
+//! Strictly for the operator, who wants to know what is wrong, and tolerantly for a node that
+//! answers to somebody else: there a bad row costs itself alone. Which windows a row or a person
+//! becomes depends on that row or person alone, so that a unit more or less changes nothing else.
+//! Knows no model.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use csv::{ByteRecord, ReaderBuilder, Trim};
+use tributary_job::spec::{DataSpec, TextSpec};
+
+use crate::columns::Places;
+use crate::table::{Cells, DataError, csv_error, header};
+use crate::tokens::{Tokenizer, windows};
+use crate::tolerant::Skipped;
+
+/// How a bad row is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It is an error.
+    Strict,
+    /// It is left out.
+    Tolerant,
+}
+
+/// Reads a table and calls `window` for each window (as [`Cells::plain`], with its person), until it
+/// has said `limit` times that it keeps one. Windows of a person follow each other, persons come in
+/// the order of their first row.
+pub(crate) fn read(
+    source: impl Read,
+    spec: &DataSpec,
+    text: &TextSpec,
+    limit: usize,
+    reading: Reading,
+    mut window: impl FnMut(&Cells) -> bool,
+) -> Result<Skipped, DataError> {
+    let mut reader = ReaderBuilder::new().trim(Trim::Headers).flexible(true).from_reader(source);
+    let header = header(&mut reader)?;
+    let places = Places::of(&header);
+    let column = places.find(&text.column)?;
+    let person = spec.person_column.as_ref().map(|name| places.find(name)).transpose()?;
+    let mut skipped = Skipped::default();
+    let mut out =
+        Windows { context: text.context as usize, limit, kept: 0, cells: Cells::default() };
+    let tokenizer = Tokenizer::new(&text.tokenizer);
+    let mut persons = Joined::default();
+    let (mut record, mut tokens) = (ByteRecord::new(), Vec::new());
+    while reader.read_byte_record(&mut record).map_err(csv_error)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let strict = |error: DataError| match reading {
+            Reading::Strict => Err(error),
+            Reading::Tolerant => Ok(()),
+        };
+        if record.len() != header.len() {
+            let (expected, found) = (header.len() as u64, record.len() as u64);
+            strict(DataError::Ragged { line, expected, found })?;
+            skipped.ragged += 1;
+            continue;
+        }
+        let Ok(cell) = std::str::from_utf8(record.get(column).unwrap_or_default()) else {
+            strict(DataError::Malformed(format!("line {line}: not UTF-8")))?;
+            skipped.not_utf8 += 1;
+            continue;
+        };
+        let own = person.map(|at| record.get(at).unwrap_or_default().trim_ascii());
+        if let (Some([]), Some(name)) = (own, &spec.person_column) {
+            strict(DataError::Person { line, column: name.clone() })?;
+            skipped.nobodys += 1;
+            continue;
+        }
+        if cell.trim().is_empty() {
+            skipped.empty_texts += 1;
+            continue;
+        }
+        match own {
+            Some(own) => persons.push(own, cell, &tokenizer),
+            None => {
+                tokens.clear();
+                tokens.push(tokenizer.separator());
+                tokenizer.encode(cell, &mut tokens);
+                tokens.push(tokenizer.separator());
+                skipped.beyond_cap |= !out.cut(&tokens, &[], &mut skipped, &mut window);
+            }
+        }
+    }
+    for (name, mut tokens) in persons.into_parts() {
+        tokens.push(tokenizer.separator());
+        skipped.beyond_cap |= !out.cut(&tokens, &name, &mut skipped, &mut window);
+    }
+    match (reading, out.kept, skipped.beyond_cap) {
+        (Reading::Strict, 0, _) => Err(DataError::Empty),
+        (Reading::Strict, _, true) => Err(DataError::TooManyRows { limit }),
+        _ => Ok(skipped),
+    }
+}
+
+/// Cuts texts and hands the windows on.
+struct Windows {
+    context: usize,
+    limit: usize,
+    kept: usize,
+    cells: Cells,
+}
+
+impl Windows {
+    /// Whether all windows fitted under the limit.
+    fn cut(
+        &mut self,
+        tokens: &[u32],
+        person: &[u8],
+        skipped: &mut Skipped,
+        window: &mut impl FnMut(&Cells) -> bool,
+    ) -> bool {
+        let Self { context, limit, kept, cells } = self;
+        cells.person.clear();
+        cells.person.extend_from_slice(person);
+        let mut all = true;
+        windows(tokens, *context, |row| {
+            if *kept >= *limit {
+                all = false;
+                return;
+            }
+            cells.plain.clear();
+            cells.plain.extend_from_slice(row);
+            match window(cells) {
+                true => *kept += 1,
+                false => skipped.beyond_person += 1,
+            }
+        });
+        all
+    }
+}
+
+/// The texts of each person, joined in file order with a separator before each.
+#[derive(Default)]
+struct Joined {
+    numbers: HashMap<Box<[u8]>, usize>,
+    parts: Vec<(Box<[u8]>, Vec<u32>)>,
+}
+
+impl Joined {
+    fn push(&mut self, person: &[u8], text: &str, tokenizer: &Tokenizer) {
+        let at = match self.numbers.get(person) {
+            Some(at) => *at,
+            None => {
+                let at = self.parts.len();
+                self.numbers.insert(person.into(), at);
+                self.parts.push((person.into(), Vec::new()));
+                at
+            }
+        };
+        if let Some((_, tokens)) = self.parts.get_mut(at) {
+            tokens.push(tokenizer.separator());
+            tokenizer.encode(text, tokens);
+        }
+    }
+
+    fn into_parts(self) -> Vec<(Box<[u8]>, Vec<u32>)> {
+        self.parts
+    }
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
