@@ -90,7 +90,8 @@ fn check_record(node: &Node, hash: &str, rounds: usize) {
     let entries = node.audit();
     let kinds: Vec<_> = entries.iter().map(|e| e.kind.as_str()).collect();
     let expected = ["enrolled", "dataset-added", "peer", "steward", "policy-loaded", "offer-seen"];
-    for kind in expected.iter().chain(&["request-opened", "approved", "job-accepted", "job-ended"]) {
+    for kind in expected.iter().chain(&["request-opened", "approved", "job-accepted", "job-ended"])
+    {
         assert!(kinds.contains(kind), "no {kind} in {kinds:?}");
     }
     for kind in ["release", "round-certified"] {
@@ -99,8 +100,7 @@ fn check_record(node: &Node, hash: &str, rounds: usize) {
     let accepted = entries.iter().find(|e| e.kind == "job-accepted").unwrap();
     assert_eq!(accepted.body["job"]["hash"], hash);
     assert!(accepted.body["grounds"].as_str().unwrap().contains("approved by jane"));
-    let spent: Vec<_> =
-        entries.iter().filter_map(|e| e.body["epsilon_spent"].as_f64()).collect();
+    let spent: Vec<_> = entries.iter().filter_map(|e| e.body["epsilon_spent"].as_f64()).collect();
     assert!(spent.len() == rounds && spent.is_sorted(), "{spent:?}");
     assert_eq!(Some(*spent.last().unwrap()), node.budget("toy")["spent"].as_f64());
 
@@ -136,7 +136,8 @@ fn check_tampering(federation: &Federation) {
     let head = said.split("head ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     verify(&lines, &[]).ok();
     verify(&lines[..5], &["--key", public]).ok();
-    verify(&lines[..5], &["--key", public, "--head", &head]).refused(&["does not contain the head"]);
+    verify(&lines[..5], &["--key", public, "--head", &head])
+        .refused(&["does not contain the head"]);
     let mut changed = lines.clone();
     changed[3] = changed[3].replace("\"by\":\"", "\"by\":\"not ");
     assert_ne!(changed, lines);
@@ -185,7 +186,8 @@ fn an_agency_that_nobody_knows_finds_no_place_in_a_roster() {
     let all = fs::read_to_string(&peers).unwrap();
     // North and south know each other and have never heard of the east.
     let known: Vec<_> = all.lines().filter(|line| !line.starts_with("east")).collect();
-    let east = all.lines().find(|line| line.starts_with("east")).unwrap().split(' ').nth(1).unwrap();
+    let east =
+        all.lines().find(|line| line.starts_with("east")).unwrap().split(' ').nth(1).unwrap();
     fs::write(&peers, known.join("\n")).unwrap();
     federation.node("south").pin(&peers);
     federation.serve_nodes();

@@ -153,9 +153,9 @@ fn fitted_policy(example: &str, survivor_floor: i64) -> Result<String> {
         ("max_epsilon_per_job", "max_epsilon"),
         ("max_rounds", "max_rounds"),
     ];
-    let auto = bounds.into_iter().filter_map(|(from, to)| {
-        Some((to.to_owned(), policy.get(from)?.clone()))
-    });
+    let auto = bounds
+        .into_iter()
+        .filter_map(|(from, to)| Some((to.to_owned(), policy.get(from)?.clone())));
     let auto: toml::Table = auto.collect();
     let approval = toml::Table::from_iter([
         ("required".to_owned(), true.into()),
@@ -180,7 +180,10 @@ mod tests {
             let auto = &fitted["approval"]["auto"];
             assert_eq!(auto["modes"][0].as_str(), Some("record"));
             assert_eq!(auto["max_epsilon"].as_float(), Some(2.0));
-            assert!(auto.get("max_rounds").is_none(), "what the policy does not bound stays missing");
+            assert!(
+                auto.get("max_rounds").is_none(),
+                "what the policy does not bound stays missing"
+            );
         }
         assert!(fitted_policy("nonsense", 3).is_err());
     }
