@@ -139,7 +139,13 @@ impl Recipe {
                 let epochs = (MIN_STEPS * BATCH).div_ceil(records.max(1)).clamp(1, MIN_STEPS);
                 let learning_rate = LEARNING_RATE / (1.0 + pass as f32 / 2.0);
                 let optimiser = Optimiser::Sgd { learning_rate, momentum: MOMENTUM };
-                LocalTraining { epochs: epochs as u32, batch_size: BATCH, optimiser, seed, proximal: 0.0 }
+                LocalTraining {
+                    epochs: epochs as u32,
+                    batch_size: BATCH,
+                    optimiser,
+                    seed,
+                    proximal: 0.0,
+                }
             }
             Self::Language(local, _) => {
                 let learning_rate = local.learning_rate_at(pass);

@@ -253,8 +253,7 @@ impl Policy {
         if !self.model_families.iter().any(|f| f == family) {
             return refuse(RefusalCode::PolicyOperation, format!("model family {family}"));
         }
-        let planned =
-            [plan.statistics.as_ref(), Some(&plan.training), plan.evaluation.as_ref()];
+        let planned = [plan.statistics.as_ref(), Some(&plan.training), plan.evaluation.as_ref()];
         for operation in planned.into_iter().flatten().map(|planned| planned.operation) {
             if !self.operations.contains(&operation) {
                 let text = format!("operation {}", name_of(operation));
@@ -334,6 +333,7 @@ pub fn name_of(operation: Operation) -> &'static str {
     match operation {
         Operation::Statistics => "statistics",
         Operation::Training => "training",
+        Operation::Evaluation => "evaluation",
     }
 }
 
