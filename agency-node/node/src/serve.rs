@@ -100,9 +100,17 @@ async fn keep_session(
         };
         let ended = match connected {
             Ok(channel) => {
-                let keeper = Keeper::start(channel.clone(), dir, config, &credentials);
-                let fresh = keeper.fresh();
-                session::run(channel, engine, storage, heartbeat, fresh, stop).await?
+                let kept = tokio::select! {
+                    () = session::stopped(stop) => return Ok(()),
+                    kept = Keeper::start(channel.clone(), dir, config, &credentials) => kept,
+                };
+                match kept {
+                    Some(kept) => {
+                        session::run(channel, engine, storage, heartbeat, kept.fresh(), stop)
+                            .await?
+                    }
+                    None => Ended::Renewed,
+                }
             }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
