@@ -35,6 +35,7 @@ const LANGUAGE: LocalSpec = LocalSpec {
     momentum: 0.0,
     optimiser: OptimiserKind::Adam,
     decay: 0.9,
+    proximal: 0.0,
 };
 /// One record in so many is set aside to choose when to stop.
 const VALIDATION: usize = 10;

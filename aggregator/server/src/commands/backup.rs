@@ -9,8 +9,8 @@ use super::Dir;
 use crate::authorities::Authorities;
 use crate::backup;
 use crate::data_dir::DataDir;
-use crate::unix_now;
 use crate::status::JobStatus;
+use crate::unix_now;
 
 /// Copy the state while the service runs, or put a copy back.
 #[derive(Debug, Subcommand)]
