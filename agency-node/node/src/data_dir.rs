@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::Dataset;
+use tributary_training::{Assets, Dataset};
 use tributary_transport::{NodeCredentials, files};
 
 use zeroize::Zeroizing;
@@ -140,6 +140,11 @@ impl DataDir {
         DirLock::take(&self.0, command)
     }
 
+    /// Public files that jobs name by their hash: tokenizers and base models.
+    fn assets(&self) -> Assets {
+        Assets::new(self.0.join("assets"))
+    }
+
     /// What the engine is given.
     ///
     /// # Errors
@@ -155,18 +160,21 @@ impl DataDir {
             identity: Arc::new(self.identity()?),
             aggregator: VerifyingKey::from_hex(&config.aggregator_key)?,
             policy: self.policy(config)?,
-            datasets: datasets.iter().map(source).collect::<BTreeMap<_, _>>(),
-            trainers: crate::trainers::factory(trainer),
+            datasets: datasets
+                .iter()
+                .map(|row| source(row, self.assets()))
+                .collect::<BTreeMap<_, _>>(),
+            trainers: crate::trainers::factory(trainer, self.assets()),
             threads: config.threads(),
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         })
     }
 }
 
-fn source(row: &DatasetRow) -> (String, DatasetSource) {
+fn source(row: &DatasetRow, assets: Assets) -> (String, DatasetSource) {
     let path = PathBuf::from(&row.path);
     let load = Box::new(move |spec: &_| {
-        let read = Dataset::load_tolerant(&path, spec);
+        let read = Dataset::load_tolerant_with(&path, spec, &assets);
         let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
         if skipped.any() {
             // For this log alone: the counts depend on the records.
@@ -195,7 +203,7 @@ mod tests {
             declared_records: 10,
             content: None,
         };
-        let (_, source) = source(&row);
+        let (_, source) = source(&row, Assets::none());
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();
         assert_eq!((source.load)(&spec.data).unwrap().len(), 2);
         std::fs::remove_file(&path).unwrap();

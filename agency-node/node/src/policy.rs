@@ -20,7 +20,7 @@ pub struct Policy {
     pub datasets: Vec<String>,
     /// Privacy modes that may run: `record`, `none`.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`, `decoder`.
+    /// Model families that may run: `mlp`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
     /// Most epsilon that one job may plan for.
     pub max_epsilon_per_job: f64,

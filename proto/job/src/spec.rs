@@ -16,7 +16,7 @@ pub use data::{
     MAX_CONTEXT, MAX_INPUTS, MAX_RECORDS_PER_PERSON, MAX_VOCABULARY, Scaling, TextSpec,
     TokenizerSpec, Transform,
 };
-pub use model::{ModelSpec, NormKind};
+pub use model::{LoraSpec, LoraTarget, ModelSpec, NormKind};
 pub use training::{LocalSpec, OptimiserKind, TrainingSpec};
 
 /// Longest description, characters.

@@ -82,6 +82,14 @@ pub enum TokenizerSpec {
         /// The characters, each once; a line feed among them.
         characters: String,
     },
+    /// As a `tokenizer.json` of Hugging Face's tokenizers says, with its special tokens; a text that is
+    /// longer than the context is cut. Every node must have the file.
+    File {
+        /// SHA-256 of the file, hex.
+        sha256: String,
+        /// Number of tokens, added ones included.
+        vocabulary: u32,
+    },
 }
 
 /// The label: its column and what its cells may be.
@@ -198,7 +206,8 @@ impl DataSpec {
     /// Number of model inputs: the tokens of a window and the one that follows, where rows are text.
     pub fn input_width(&self) -> usize {
         if let Some(text) = &self.text {
-            return text.context as usize + 1;
+            // A classifier says nothing about the token that follows.
+            return text.context as usize + usize::from(self.is_language_model());
         }
         self.features.iter().map(FeatureSpec::width).fold(0, usize::saturating_add)
     }
@@ -328,6 +337,15 @@ impl DataSpec {
     }
 }
 
+/// 64 hex digits in lower case.
+pub(super) fn check_sha256(field: &str, text: &str) -> Result<(), SpecError> {
+    let digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    if text.len() == 64 && text.bytes().all(digit) {
+        return Ok(());
+    }
+    Err(SpecError::new(field, "a SHA-256 is 64 hex digits in lower case"))
+}
+
 impl TextSpec {
     fn validate(&self, data: &DataSpec) -> Result<(), SpecError> {
         if !data.features.is_empty() {
@@ -350,6 +368,7 @@ impl TokenizerSpec {
     pub fn vocabulary(&self) -> u32 {
         match self {
             Self::Bytes => 256,
+            Self::File { vocabulary, .. } => *vocabulary,
             Self::Characters { characters } => {
                 u32::try_from(characters.chars().count()).unwrap_or(u32::MAX).saturating_add(1)
             }
@@ -357,7 +376,18 @@ impl TokenizerSpec {
     }
 
     fn validate(&self) -> Result<(), SpecError> {
-        let Self::Characters { characters } = self else { return Ok(()) };
+        let characters = match self {
+            Self::Bytes => return Ok(()),
+            Self::File { sha256, vocabulary } => {
+                check_sha256("data.text.tokenizer.sha256", sha256)?;
+                if (2..=MAX_VOCABULARY).contains(vocabulary) {
+                    return Ok(());
+                }
+                let problem = format!("between 2 and {MAX_VOCABULARY}");
+                return Err(SpecError::new("data.text.tokenizer.vocabulary", problem));
+            }
+            Self::Characters { characters } => characters,
+        };
         let field = "data.text.tokenizer.characters";
         let distinct: BTreeSet<char> = characters.chars().collect();
         if distinct.len() != characters.chars().count() || distinct.len() >= MAX_VOCABULARY as usize
