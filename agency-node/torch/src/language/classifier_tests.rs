@@ -81,14 +81,19 @@ fn adapters_learn_and_are_clipped_by_text_and_by_person() {
     let mut parameters = layout.initial_parameters(2);
     let before = trainer.predict(&parameters, view()).unwrap();
     assert!(before.iter().all(|p| *p == 0.5), "the head begins at zero");
-    for _ in 0..300 {
+    let mut early = parameters.clone();
+    for step in 0..600 {
         let gradient = trainer.gradient_sum(&parameters, &batch).unwrap();
-        parameters.iter_mut().zip(&gradient).for_each(|(p, g)| *p -= 0.3 * *g as f32);
+        parameters.iter_mut().zip(&gradient).for_each(|(p, g)| *p -= 0.03 * *g as f32);
+        if step == 30 {
+            early.clone_from(&parameters);
+        }
     }
     let after = trainer.predict(&parameters, view()).unwrap();
     let right = after.iter().zip(&labels).filter(|(p, y)| (**p > 0.5) == (**y > 0.5)).count();
     assert!(right >= 10, "{after:?}");
-    // Clipped sums against single gradients, for texts and for persons.
+    // Clipped sums against single gradients, for texts and for persons, while there is much to learn.
+    let learned = std::mem::replace(&mut parameters, early);
     let clip = 0.05;
     let norm = |g: &[f64]| g.iter().map(|v| v * v).sum::<f64>().sqrt();
     for units in [vec![1u32; 12], vec![3, 1, 5, 2, 1]] {
@@ -113,7 +118,7 @@ fn adapters_learn_and_are_clipped_by_text_and_by_person() {
     }
     // A second trainer shares the base.
     let mut again = ClassifierTrainer::new(&model, CONTEXT, 1, &assets).unwrap();
-    assert_eq!(again.predict(&parameters, view()).unwrap(), after);
+    assert_eq!(again.predict(&learned, view()).unwrap(), after);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::data::{DataSpec, MAX_CONTEXT, MAX_VOCABULARY, TokenizerSpec, check_sha256};
+use super::data::DataSpec;
+use super::text::{MAX_CONTEXT, MAX_VOCABULARY, TokenizerSpec, check_sha256};
 use super::{LabelValues, SpecError};
 
 /// Windows computed at a time, if the job does not say.
