@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::Dataset;
+use tributary_training::{Assets, Dataset};
 use tributary_transport::{NodeCredentials, files};
 
 use zeroize::Zeroizing;
@@ -143,6 +143,11 @@ impl DataDir {
         DirLock::take(&self.0, command)
     }
 
+    /// Public files that jobs name by their hash: tokenizers and base models.
+    fn assets(&self) -> Assets {
+        Assets::new(self.0.join("assets"))
+    }
+
     /// What the engine is given.
     ///
     /// # Errors
@@ -161,18 +166,21 @@ impl DataDir {
             identity: Arc::new(self.identity()?),
             aggregator: VerifyingKey::from_hex(&config.aggregator_key)?,
             policy,
-            datasets: datasets.iter().map(|row| source(row, salt)).collect::<BTreeMap<_, _>>(),
-            trainers: crate::trainers::factory(trainer),
+            datasets: datasets
+                .iter()
+                .map(|row| source(row, salt, self.assets()))
+                .collect::<BTreeMap<_, _>>(),
+            trainers: crate::trainers::factory(trainer, self.assets()),
             threads: config.threads().min(most),
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         })
     }
 }
 
-fn source(row: &DatasetRow, salt: &[u8]) -> (String, DatasetSource) {
+fn source(row: &DatasetRow, salt: &[u8], assets: Assets) -> (String, DatasetSource) {
     let path = PathBuf::from(&row.path);
     let load = Box::new(move |spec: &_| {
-        let read = Dataset::load_tolerant(&path, spec);
+        let read = Dataset::load_tolerant_with(&path, spec, &assets);
         let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
         if skipped.any() {
             // For this log alone: the counts depend on the records.
@@ -203,7 +211,7 @@ mod tests {
             declared_records: 10,
             content: None,
         };
-        let (_, source) = source(&row, &[7; 32]);
+        let (_, source) = source(&row, &[7; 32], Assets::none());
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();
         assert_eq!((source.load)(&spec.data).unwrap().len(), 2);
         (source.version)().unwrap();

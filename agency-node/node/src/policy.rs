@@ -28,7 +28,7 @@ pub struct Policy {
     pub datasets: Vec<String>,
     /// Privacy modes that may run: `record`, `none`.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`, `decoder`.
+    /// Model families that may run: `mlp`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
     /// What may be released: `statistics`, `training`.
     pub operations: Vec<Operation>,

@@ -11,9 +11,10 @@ use std::io::Read;
 use csv::{ByteRecord, ReaderBuilder, Trim};
 use tributary_job::spec::{DataSpec, TextSpec};
 
-use crate::columns::Places;
+use crate::assets::Assets;
+use crate::columns::{Places, classes, expected_label};
 use crate::table::{Cells, DataError, csv_error, header};
-use crate::tokens::{Tokenizer, windows};
+use crate::tokens::{PADDING, Tokenizer, windows};
 use crate::tolerant::Skipped;
 
 /// How a bad row is met.
@@ -27,24 +28,29 @@ pub(crate) enum Reading {
 
 /// Reads a table and calls `window` for each window (as [`Cells::plain`], with its person), until it
 /// has said `limit` times that it keeps one. Windows of a person follow each other, persons come in
-/// the order of their first row.
+/// the order of their first row. A text with a label is one window, in file order.
 pub(crate) fn read(
     source: impl Read,
     spec: &DataSpec,
     text: &TextSpec,
     limit: usize,
     reading: Reading,
+    assets: &Assets,
     mut window: impl FnMut(&Cells) -> bool,
 ) -> Result<Skipped, DataError> {
     let mut reader = ReaderBuilder::new().trim(Trim::Headers).flexible(true).from_reader(source);
     let header = header(&mut reader)?;
     let places = Places::of(&header);
     let column = places.find(&text.column)?;
+    let label = match spec.is_language_model() {
+        true => None,
+        false => Some((places.find(&spec.label.column)?, classes(&spec.label))),
+    };
     let person = spec.person_column.as_ref().map(|name| places.find(name)).transpose()?;
     let mut skipped = Skipped::default();
     let mut out =
         Windows { context: text.context as usize, limit, kept: 0, cells: Cells::default() };
-    let tokenizer = Tokenizer::new(&text.tokenizer);
+    let tokenizer = Tokenizer::new(text, assets)?;
     let mut persons = Joined::default();
     let (mut record, mut tokens) = (ByteRecord::new(), Vec::new());
     while reader.read_byte_record(&mut record).map_err(csv_error)? {
@@ -72,6 +78,24 @@ pub(crate) fn read(
         }
         if cell.trim().is_empty() {
             skipped.empty_texts += 1;
+            continue;
+        }
+        if let Some((at, classes)) = &label {
+            let Some(class) = classes.get(record.get(*at).unwrap_or_default().trim_ascii()) else {
+                let column = spec.label.column.clone();
+                let problem = expected_label(&spec.label);
+                strict(DataError::Label { line, column, problem })?;
+                skipped.unknown_labels += 1;
+                continue;
+            };
+            tokens.clear();
+            if !tokenizer.encode(cell, &mut tokens) || tokens.is_empty() {
+                skipped.empty_texts += 1;
+                continue;
+            }
+            out.cells.label = *class;
+            let own = own.unwrap_or_default();
+            skipped.beyond_cap |= !out.whole(&tokens, own, &mut skipped, &mut window);
             continue;
         }
         match own {
@@ -105,6 +129,30 @@ struct Windows {
 }
 
 impl Windows {
+    /// A text that is one window; whether it fitted under the limit.
+    fn whole(
+        &mut self,
+        tokens: &[u32],
+        person: &[u8],
+        skipped: &mut Skipped,
+        window: &mut impl FnMut(&Cells) -> bool,
+    ) -> bool {
+        if self.kept >= self.limit {
+            return false;
+        }
+        let Self { context, kept, cells, .. } = self;
+        cells.person.clear();
+        cells.person.extend_from_slice(person);
+        cells.plain.clear();
+        cells.plain.extend(tokens.iter().take(*context).map(|token| *token as f32));
+        cells.plain.resize(*context, PADDING);
+        match window(cells) {
+            true => *kept += 1,
+            false => skipped.beyond_person += 1,
+        }
+        true
+    }
+
     /// Whether all windows fitted under the limit.
     fn cut(
         &mut self,
