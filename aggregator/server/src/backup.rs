@@ -311,7 +311,7 @@ mod tests {
             files::save(&part.path, part.name.as_bytes(), part.secret).unwrap();
         }
         let store = dir.store().await.unwrap();
-        store.submit("j", "n", "spec", 5).await.unwrap();
+        store.submit("j", "n", "spec", "local", 5).await.unwrap();
         store.close().await;
         dir
     }
@@ -352,7 +352,7 @@ mod tests {
         // Another authority's directory is not mixed with this state.
         let other = service(&root.path().join("other")).await;
         fs::remove_file(other.database()).unwrap();
-        fs::write(other.ca_certificate(), "another").unwrap();
+        fs::write(other.path().join("ca.pem"), "another").unwrap();
         let error = restore(&file, &other, None).unwrap_err().to_string();
         assert!(error.contains("is another one"), "{error}");
     }

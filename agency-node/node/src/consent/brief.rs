@@ -201,6 +201,10 @@ fn work(manifest: &Manifest, plan: &Plan, declared: u64) -> Work {
             "language model: a transformer of {layers} blocks of width {width} with {heads} heads; it \
              can repeat texts that it was trained on"
         ),
+        ModelSpec::Encoder { .. } => format!(
+            "adapters and a head with {outputs} outputs on a base model that this agency holds; the base \
+             itself does not change and does not travel"
+        ),
     };
     Work {
         model,
