@@ -171,7 +171,7 @@ mod tests {
         assert!(prepared.positive.0 > prepared.rows.0 / 2);
         let table = std::fs::read_to_string(root.train("va")).unwrap();
         assert!(
-            table.starts_with("impacting,text\nno,\"Use 40. to  sort ,  mail. lists\"\n"),
+            table.starts_with("impacting,text\nno,\"Use 40. to  sort , mail. lists\"\n"),
             "{table}"
         );
     }
