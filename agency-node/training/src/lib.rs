@@ -11,16 +11,20 @@ pub mod dataset;
 pub mod evaluation;
 mod float_error;
 pub mod local;
+pub mod mapping;
 pub mod metrics;
 pub mod mlp;
 pub mod persons;
 pub mod reference;
+pub mod report;
 pub mod softmax;
+pub mod source;
 pub mod trainer;
 pub mod units;
 
 pub use tributary_model::{description, export};
 
+mod codes;
 mod columns;
 mod nearest;
 mod structure;
@@ -34,6 +38,6 @@ pub use evaluation::{Evaluation, evaluate};
 pub use float_error::{float_error, unit_float_error};
 pub use persons::Persons;
 pub use reference::ReferenceTrainer;
-pub use structure::check_structure;
+pub use structure::{check_structure, check_table};
 pub use tolerant::Skipped;
 pub use trainer::{ClippedSum, Trainer, TrainerError};
