@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::Dataset;
 use tributary_transport::{NodeCredentials, files};
 
 use zeroize::Zeroizing;
@@ -16,6 +15,7 @@ use crate::config::{Config, TrainerKind};
 use crate::engine::{DatasetSource, Setup};
 use crate::lock::{DirLock, LockError};
 use crate::policy::Policy;
+use crate::records::Records;
 use crate::storage::{DatasetRow, Storage};
 
 /// Where everything lies.
@@ -164,9 +164,9 @@ impl DataDir {
 }
 
 fn source(row: &DatasetRow) -> (String, DatasetSource) {
-    let path = PathBuf::from(&row.path);
+    let (path, records) = (PathBuf::from(&row.path), Records::of(row));
     let load = Box::new(move |spec: &_| {
-        let read = Dataset::load_tolerant(&path, spec);
+        let read = records.as_ref().map_err(Clone::clone)?.load(spec);
         let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
         if skipped.any() {
             // For this log alone: the counts depend on the records.
@@ -194,6 +194,7 @@ mod tests {
             path: path.to_str().unwrap().into(),
             declared_records: 10,
             content: None,
+            source: crate::storage::Source::default(),
         };
         let (_, source) = source(&row);
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();

@@ -14,6 +14,7 @@ mod fixtures;
 pub mod gate;
 pub mod lock;
 pub mod policy;
+pub mod records;
 pub mod serve;
 pub mod session;
 pub mod storage;

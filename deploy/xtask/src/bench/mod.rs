@@ -6,6 +6,7 @@
 mod build;
 mod cells;
 mod child;
+mod data;
 mod dp;
 mod keys;
 mod lines;
@@ -46,6 +47,8 @@ enum What {
     Secagg(SecaggArgs),
     /// Differential privacy: noise samplers, beside opendp's.
     Dp(dp::DpArgs),
+    /// Reading: three million rows of a Parquet file, time and memory.
+    Data(data::DataArgs),
 }
 
 /// Options of `cargo xtask bench secagg`.
@@ -80,6 +83,7 @@ pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Secagg(args) => secagg(repo, args),
         What::Dp(args) => dp::run(repo, args),
+        What::Data(args) => data::run(repo, args),
     }
 }
 
