@@ -22,21 +22,27 @@ mod noise;
 mod poisson;
 mod quantise;
 mod rng;
+mod rotation;
 mod statement;
 
 pub use accountant::{
     Epsilon, LossMechanism, ORDERS, PLD_LABEL, RdpCurve, calibrate, discrete_correction, epsilon,
     epsilon_for_noise, max_sampling_rate, max_steps, orders, pld_epsilon, subsampled_gaussian,
 };
-pub use budget::{Adversary, CRYPTO_ADVANTAGE, DeltaTerms, Guarantee, JobPrivacy, MASKING_FAILURE};
+pub use budget::{
+    Adversary, CRYPTO_ADVANTAGE, DeltaTerms, FixedReleases, Guarantee, JobPrivacy, MASKING_FAILURE,
+};
 pub use clip::{add_clipped, clip_factor, norm_upper, summation_error};
 pub use error::DpError;
 pub use lanes::{from_lanes, from_narrow_lanes, to_lanes, to_narrow_lanes};
-pub use mechanism::{NoiseScope, PlainRelease, Release, ReleaseParameters, discrete_sum_tau};
+pub use mechanism::{
+    Compact, NoiseScope, PlainRelease, Release, ReleaseParameters, discrete_sum_tau,
+};
 pub use noise::{DiscreteGaussian, PreparedNoise, Skellam, total_variation_bound};
 pub use poisson::poisson_sample;
 pub use quantise::{quantise, quantise_into_lanes, quantise_into_narrow_lanes};
 pub use rng::SecretRng;
+pub use rotation::Rotation;
 pub use statement::{
     AdversaryClaim, Claims, Identification, Mode, PrivacyStatement, ReleaseClaim, ReleaseKind,
     STATEMENT_FORMAT, SamplerClaim, Unit,

@@ -5,7 +5,7 @@
 //! paid for them. Knows the record's counts and the plan's releases; no states, no models.
 
 use tributary_dp::{Adversary, DpError, JobPrivacy, RdpCurve, epsilon};
-use tributary_job::Plan;
+use tributary_job::{Operation, Plan};
 
 use crate::record::Record;
 
@@ -16,6 +16,8 @@ pub struct Charges {
     pub statistics: u32,
     /// Of training rounds.
     pub training: u32,
+    /// Of the evaluation round.
+    pub evaluation: u32,
 }
 
 impl Charges {
@@ -28,16 +30,21 @@ impl Charges {
             charges.add(round, attempts(record, round), plan);
         }
         let spent = record.end.as_ref().map_or(0, |end| end.attempts);
-        let missed = spent.saturating_sub(charges.statistics + charges.training);
+        let missed = spent.saturating_sub(charges.all());
         charges.training += missed;
         charges
     }
 
+    /// Of all kinds.
+    pub fn all(&self) -> u32 {
+        self.statistics + self.training + self.evaluation
+    }
+
     fn add(&mut self, round: u32, attempts: u32, plan: &Plan) {
-        if plan.statistics.is_some() && round == 0 {
-            self.statistics += attempts;
-        } else {
-            self.training += attempts;
+        match plan.operation(round).map(|o| o.operation) {
+            Some(Operation::Statistics) => self.statistics += attempts,
+            Some(Operation::Evaluation) => self.evaluation += attempts,
+            Some(Operation::Training) | None => self.training += attempts,
         }
     }
 
@@ -46,6 +53,8 @@ impl Charges {
         plan.privacy.as_ref().map(|planned| JobPrivacy {
             statistics: planned.statistics.clone().filter(|_| self.statistics > 0),
             statistics_releases: self.statistics,
+            evaluation: planned.evaluation.clone().filter(|_| self.evaluation > 0),
+            evaluation_releases: self.evaluation,
             training_releases: self.training,
             ..planned.clone()
         })
@@ -64,11 +73,12 @@ pub fn epsilon_by_round(record: &Record, plan: &Plan) -> Result<Vec<f64>, DpErro
     let training = job.training.rdp()?;
     let none = || Ok(RdpCurve::zero());
     let statistics = job.statistics.as_ref().map_or_else(none, |release| release.rdp())?;
+    let evaluation = job.evaluation.as_ref().map_or_else(none, |release| release.rdp())?;
     let mut charges = Charges::default();
     let mut out = Vec::with_capacity(record.rounds.len());
     for round in 0..record.rounds.len() as u32 {
         charges.add(round, attempts(record, round), plan);
-        let fixed = statistics.times(charges.statistics);
+        let fixed = &statistics.times(charges.statistics) + &evaluation.times(charges.evaluation);
         let curve = &training.times(charges.training) + &fixed;
         out.push(epsilon(&curve, delta)?.epsilon);
     }
@@ -134,9 +144,18 @@ mod tests {
     fn every_attempt_counts() {
         let plan = plan();
         let of = |record: &Record| Charges::of(record, &plan);
-        assert_eq!(of(&record(&[0, 0, 0], None)), Charges { statistics: 1, training: 2 });
-        assert_eq!(of(&record(&[1, 0, 2], None)), Charges { statistics: 2, training: 4 });
-        assert_eq!(of(&record(&[0, 0], Some(5))), Charges { statistics: 1, training: 4 });
+        assert_eq!(
+            of(&record(&[0, 0, 0], None)),
+            Charges { statistics: 1, training: 2, evaluation: 0 }
+        );
+        assert_eq!(
+            of(&record(&[1, 0, 2], None)),
+            Charges { statistics: 2, training: 4, evaluation: 0 }
+        );
+        assert_eq!(
+            of(&record(&[0, 0], Some(5))),
+            Charges { statistics: 1, training: 4, evaluation: 0 }
+        );
         let mut open = record(&[0, 0], None);
         let abort = |attempt| AbortEntry {
             gone: Vec::new(),
@@ -147,14 +166,14 @@ mod tests {
             reason: String::new(),
         };
         open.aborts = vec![abort(0), abort(1)];
-        assert_eq!(of(&open), Charges { statistics: 1, training: 3 });
+        assert_eq!(of(&open), Charges { statistics: 1, training: 3, evaluation: 0 });
     }
 
     #[test]
     fn a_repeated_statistics_round_is_paid_for() {
         let plan = plan();
         let epsilon = |statistics| {
-            let job = Charges { statistics, training: 10 }.privacy(&plan).unwrap();
+            let job = Charges { statistics, training: 10, evaluation: 0 }.privacy(&plan).unwrap();
             job.epsilon().unwrap().epsilon
         };
         assert!(epsilon(0) < epsilon(1) && epsilon(1) < epsilon(3));

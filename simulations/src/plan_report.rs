@@ -45,6 +45,9 @@ pub struct PlanReport {
     pub statistics: Option<NoiseReport>,
     /// Noise of a training release; absent in mode `none`.
     pub training: Option<NoiseReport>,
+    /// Noise of the evaluation release, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<NoiseReport>,
     /// Privacy mode.
     pub mode: PrivacyMode,
     /// Target delta; 0 in mode `none`.
@@ -124,7 +127,8 @@ impl PlanReport {
             min_survivors: t.u_min,
             rounds: plan.rounds,
             attempts: plan.attempts
-                + plan.statistics.as_ref().map_or(0, |_| u32::from(plan.max_attempts)),
+                + plan.statistics.as_ref().map_or(0, |_| u32::from(plan.max_attempts))
+                + plan.evaluation.as_ref().map_or(0, |_| u32::from(plan.max_attempts)),
             parameters: d,
             mode: spec.privacy.mode,
             batch: plan.batch,
@@ -132,6 +136,7 @@ impl PlanReport {
             chunks: d.div_ceil(CHUNK_LANES),
             statistics: plan.statistics.as_ref().and_then(|s| noise(s, 1.0)),
             training: noise(&plan.training, plan.batch),
+            evaluation: plan.evaluation.as_ref().and_then(|e| noise(e, 1.0)),
             delta: plan.privacy.as_ref().map_or(0.0, |p| p.delta),
             epsilon: Adversary::ALL.into_iter().filter_map(against).collect(),
         })
@@ -198,7 +203,11 @@ impl fmt::Display for PlanReport {
             self.chunks,
             if self.chunks == 1 { "" } else { "s" }
         )?;
-        for (name, noise) in [("statistics", &self.statistics), ("training", &self.training)] {
+        for (name, noise) in [
+            ("statistics", &self.statistics),
+            ("training", &self.training),
+            ("evaluation", &self.evaluation),
+        ] {
             let Some(noise) = noise else { continue };
             writeln!(f, "\nnoise of a {name} release")?;
             writeln!(f, "  noise multiplier z               {:.3}", noise.noise_multiplier)?;

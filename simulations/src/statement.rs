@@ -41,10 +41,12 @@ pub fn build(
             let shown = Charges::of(record, plan);
             if shown.training > reserved.training_releases
                 || shown.statistics > reserved.statistics_releases
+                || shown.evaluation > reserved.evaluation_releases
             {
                 let text = format!(
-                    "it shows {} training and {} statistics attempts, more than the plan reserves",
-                    shown.training, shown.statistics
+                    "it shows {} training, {} statistics and {} evaluation attempts, more than the plan \
+                     reserves",
+                    shown.training, shown.statistics, shown.evaluation
                 );
                 return Err(SimulationError::evidence("record", text));
             }

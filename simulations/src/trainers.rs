@@ -40,7 +40,15 @@ impl TrainerKind {
         outputs: usize,
     ) -> Result<Box<dyn Trainer>, String> {
         match self {
-            Self::Reference => Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs))),
+            Self::Reference => match model {
+                ModelSpec::Mlp { .. } => {
+                    Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
+                }
+                ModelSpec::Decoder { .. } => Err(format!(
+                    "the reference trainer knows no model of the family {:?}: use --trainer torch",
+                    model.family()
+                )),
+            },
             Self::Torch => torch(model, inputs, outputs),
         }
     }
@@ -48,9 +56,7 @@ impl TrainerKind {
 
 #[cfg(feature = "torch")]
 fn torch(model: &ModelSpec, inputs: usize, outputs: usize) -> Result<Box<dyn Trainer>, String> {
-    let trainer =
-        tributary_torch::TorchTrainer::new(model, inputs, outputs).map_err(|e| e.to_string())?;
-    Ok(Box::new(trainer))
+    tributary_torch::trainer(model, inputs, outputs).map_err(|e| e.to_string())
 }
 
 #[cfg(not(feature = "torch"))]

@@ -34,10 +34,13 @@ fn statement() -> PrivacyStatement {
         max_units_per_node: 10_000,
         noise: Default::default(),
         count_noise: None,
+        compact: None,
     });
     let job = JobPrivacy {
         statistics: None,
         statistics_releases: 0,
+        evaluation: None,
+        evaluation_releases: 0,
         training: training.unwrap(),
         training_releases: 300,
         delta: 1e-6,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use tributary_job::spec::{AdaptiveClip, LocalSpec, PrivacyMode};
+use tributary_dp::Compact;
+use tributary_job::evaluation::EvaluationSpec;
+use tributary_job::spec::{AdaptiveClip, LocalSpec, OptimiserKind, PrivacyMode};
 use tributary_simulations::evidence::RunDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
@@ -230,6 +232,9 @@ fn every_privacy_mode_runs_and_verifies() {
                         batch_size: 64,
                         learning_rate: 0.2,
                         momentum: 0.0,
+                        proximal: 0.0,
+                        optimiser: OptimiserKind::Sgd,
+                        decay: 1.0,
                     });
                 }
                 _ => {}
@@ -284,6 +289,92 @@ fn adaptive_clipping_finds_its_norm_and_verifies() {
     let fixed = Summary::read(&RESULTS.path().join("summary.json")).unwrap().test_auc.unwrap();
     let found = summary.test_auc.unwrap();
     assert!(found > fixed - 0.1, "{found}, with a fixed norm {fixed}");
+}
+
+/// A last round measures on records that no round trained on, for a price that the statement names.
+#[test]
+fn an_evaluation_round_says_what_the_test_table_says() {
+    for mode in [PrivacyMode::None, PrivacyMode::Record, PrivacyMode::Silo] {
+        let dir = tempfile::tempdir().unwrap();
+        let summary = run(dir.path(), |scenario| {
+            let job = &mut scenario.job;
+            job.evaluation = Some(EvaluationSpec { holdout: 0.3, bins: 20, noise_multiplier: 2.0 });
+            job.privacy.mode = mode;
+            match mode {
+                PrivacyMode::None => job.privacy.epsilon = None,
+                PrivacyMode::Silo => {
+                    job.privacy.sampling_rate = 1.0;
+                    job.training.momentum = 0.0;
+                    job.training.local = Some(LocalSpec {
+                        epochs: 2,
+                        batch_size: 64,
+                        learning_rate: 0.2,
+                        momentum: 0.0,
+                        proximal: 0.0,
+                        optimiser: OptimiserKind::Sgd,
+                        decay: 1.0,
+                    });
+                }
+                _ => job.privacy.epsilon = Some(4.0),
+            }
+            job.validate().unwrap();
+        });
+        verify(dir.path(), None).unwrap();
+        assert_eq!((summary.rounds, summary.training_rounds), (42, 40), "{mode:?}");
+        let text = std::fs::read_to_string(dir.path().join("privacy-statement.json")).unwrap();
+        let statement: tributary_dp::PrivacyStatement = serde_json::from_str(&text).unwrap();
+        statement.verify().unwrap();
+        if mode == PrivacyMode::Silo {
+            // Five agencies as units: the noise of one is more than all of them.
+            continue;
+        }
+        let held_out = summary.held_out.as_ref().unwrap();
+        let records: u64 = summary.declared_records.values().sum();
+        let share = held_out.records / records as f64;
+        assert!((share - 0.3).abs() < 0.1, "{share}");
+        // The agencies' records and the test table are not alike; the model is the same.
+        assert!((held_out.auc.unwrap() - summary.test_auc.unwrap()).abs() < 0.15, "{held_out:?}");
+        assert!(held_out.accuracy_within > 0.0 && held_out.accuracy_within < 0.2);
+        let charged = |kind| {
+            let claims = statement.claims.as_ref()?;
+            claims.releases.iter().find(|r| r.kind == kind).map(|r| r.count)
+        };
+        let evaluations = charged(tributary_dp::ReleaseKind::Evaluation);
+        assert_eq!(evaluations, (mode == PrivacyMode::Record).then_some(3));
+    }
+}
+
+/// Compact encoding is a matter of the wire: the same privacy, about the same model, fewer bytes; with
+/// a count in the last coordinate, too.
+#[test]
+fn compact_encoding_trains_as_well_on_fewer_bytes() {
+    let wide = Summary::read(&RESULTS.path().join("summary.json")).unwrap();
+    for adaptive in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let compact = run(dir.path(), |scenario| {
+            let privacy = &mut scenario.job.privacy;
+            privacy.compact = Some(Compact { resolution: 4.0 });
+            if adaptive {
+                privacy.adaptive_clip =
+                    Some(AdaptiveClip { quantile: 0.5, learning_rate: 0.1, count_noise: None });
+            }
+            scenario.job.validate().unwrap();
+        });
+        verify(dir.path(), None).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("privacy-statement.json")).unwrap();
+        let statement: tributary_dp::PrivacyStatement = serde_json::from_str(&text).unwrap();
+        statement.verify().unwrap();
+        let claims = statement.claims.as_ref().unwrap();
+        assert!(claims.mechanism.contains("Hadamard"), "{}", claims.mechanism);
+        let claim = claims.adversaries[2].guarantee.as_ref().unwrap();
+        let release = claims.releases.last().unwrap();
+        assert_eq!(claim.delta_terms.rounding, f64::from(release.count) * 1e-15);
+        assert!(compact.epsilon.unwrap() <= 2.0 + 1e-9);
+        let (found, expected) = (compact.test_auc.unwrap(), wide.test_auc.unwrap());
+        assert!(found > expected - 0.1, "{found}, in wide encoding {expected}");
+        let size = |dir: &Path| std::fs::metadata(RunDir::find(dir).unwrap().sum(5)).unwrap().len();
+        assert!(size(dir.path()) * 10 < size(RESULTS.path()) * 9);
+    }
 }
 
 #[test]

@@ -22,15 +22,23 @@ def float_error(parameters):
     """The larger of the declared bound and that of a plain double-precision sum."""
     terms = parameters["max_units_per_node"]
     gamma = terms * 2.0**-53 / (1 - terms * 2.0**-53)
-    return max(parameters["float_error"], 2 * terms * gamma)
+    rotation = 1e-6 if parameters.get("compact") else 0.0
+    return max(parameters["float_error"], 2 * terms * gamma) + rotation
 
 
 def noise(release):
     """Sensitivity and one node's noise share, from the parameters alone."""
     p = release["parameters"]
     root = math.sqrt(p["dimension"])
-    scale = 100 * root / p["clip_norm"]
-    sensitivity = scale * p["clip_norm"] * (1 + float_error(p)) + root
+    compact = p.get("compact")
+    scale = (compact["resolution"] if compact else 100) * root / p["clip_norm"]
+    unit = scale * p["clip_norm"] * (1 + float_error(p))
+    sensitivity = unit + root
+    if compact:
+        # Rounding adds this much at most, but for a chance of beta = 1e-15.
+        mean = unit + root / 2**16
+        tail = math.sqrt(2 * math.log(1e15)) * (mean + root / 2)
+        sensitivity = min(sensitivity, math.sqrt(mean**2 + root**2 / 4 + tail))
     honest = p["min_survivors"] - max(1, p["colluders"])
     share = max(3.0, p["noise_multiplier"] * sensitivity / math.sqrt(honest))
     return sensitivity, share

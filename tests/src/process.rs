@@ -43,6 +43,11 @@ impl Process {
         String::from_utf8_lossy(own).into_owned()
     }
 
+    /// Its number at the operating system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it has.
     ///
     /// # Panics

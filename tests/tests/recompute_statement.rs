@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tributary_dp::{
-    Identification, JobPrivacy, PrivacyStatement, Release, ReleaseParameters, Unit,
+    Compact, Identification, JobPrivacy, PrivacyStatement, Release, ReleaseParameters, Unit,
 };
 
 fn folder() -> PathBuf {
@@ -64,9 +64,9 @@ fn succeeds(command: &mut Command, otherwise: &str) -> Result<(), String> {
     }
 }
 
-/// A job of 20 agencies with statistics and training.
-fn statement() -> PrivacyStatement {
-    let release = |dimension, noise_multiplier, sampling_rate| {
+/// A job of 20 agencies with statistics and training, the latter perhaps in compact encoding.
+fn statement(compact: Option<Compact>) -> PrivacyStatement {
+    let release = |dimension, noise_multiplier, sampling_rate, compact| {
         Release::derive(&ReleaseParameters {
             clip_norm: 1.5,
             dimension,
@@ -79,13 +79,16 @@ fn statement() -> PrivacyStatement {
             max_units_per_node: 10_000,
             noise: Default::default(),
             count_noise: None,
+            compact,
         })
         .unwrap()
     };
     let job = JobPrivacy {
-        statistics: Some(release(30, 20.0, 1.0)),
+        statistics: Some(release(30, 20.0, 1.0, None)),
         statistics_releases: 3,
-        training: release(100_000, 2.0, 0.04),
+        evaluation: None,
+        evaluation_releases: 0,
+        training: release(100_000, 2.0, 0.04, compact),
         training_releases: 300,
         delta: 1e-6,
     };
@@ -108,12 +111,15 @@ fn recompute(python: &Path, statement: &str) -> Output {
 #[test]
 fn another_accountant_agrees_within_one_per_cent() {
     let Some(python) = python() else { return };
-    let statement = statement();
-    let output = recompute(&python, &serde_json::to_string(&statement).unwrap());
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failed = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}{failed}");
-    assert_eq!(said.lines().filter(|line| line.ends_with(", agrees")).count(), 4, "{said}");
+    for compact in [Some(Compact { resolution: 1.0 }), None] {
+        let statement = statement(compact);
+        let output = recompute(&python, &serde_json::to_string(&statement).unwrap());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}{failed}");
+        assert_eq!(said.lines().filter(|line| line.ends_with(", agrees")).count(), 4, "{said}");
+    }
+    let statement = statement(None);
 
     // A number that is 2 % too good is seen, for each adversary.
     for i in 0..4 {

@@ -1,12 +1,15 @@
-//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the head of the
-//! budget book in a file beside it.
+//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the heads of the
+//! budget book and of the audit record in files beside it.
 //!
 //! Opaque to meaning: it keeps lines and bytes. A write that fails (disk full, read-only) is an
 //! error that stops the node before anything is sent.
 
+mod audit;
+mod consent;
 mod source;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;
@@ -15,9 +18,14 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use tributary_ledger::Entry;
+use tributary_secagg::Identity;
 
 use crate::anchor::{self, Anchor, AnchorError};
-use crate::engine::{Record, StoredJob};
+use crate::audit::Event;
+use crate::audit::head::{HeadError, HeadFile};
+use crate::engine::{Kept, Record, StoredJob};
+
+pub use consent::Change;
 
 pub use source::Source;
 
@@ -29,6 +37,9 @@ pub const FILE: &str = "node.db";
 pub struct Storage {
     pool: SqlitePool,
     anchor: Anchor,
+    audit_head: HeadFile,
+    /// Signs entries of the audit record.
+    signer: Option<Arc<Identity>>,
 }
 
 /// Where records become durable.
@@ -38,6 +49,16 @@ pub trait Durable {
     /// # Errors
     /// If it cannot; then nothing that depends on it may be sent.
     fn persist(&self, record: &Record) -> impl Future<Output = Result<(), StorageError>> + Send;
+
+    /// Appends an entry to the audit record, durably.
+    ///
+    /// # Errors
+    /// If it cannot; then nothing that depends on it may be done.
+    fn note(
+        &self,
+        at: &str,
+        event: &Event,
+    ) -> impl Future<Output = Result<(), StorageError>> + Send;
 }
 
 /// A registered dataset.
@@ -74,6 +95,15 @@ pub enum StorageError {
     /// The budget book is not the newest, or its head cannot be written down.
     #[error(transparent)]
     Anchor(#[from] AnchorError),
+    /// The audit record is not the newest, or its head cannot be written down.
+    #[error(transparent)]
+    AuditHead(#[from] HeadError),
+    /// A gap where there is none.
+    #[error("the audit record is whole: there is nothing to recover")]
+    AuditWhole,
+    /// An entry of the audit record without the node's signing key.
+    #[error("an entry of the audit record needs the node's signing key, and it cannot be read")]
+    NoSigner,
 }
 
 impl Storage {
@@ -91,9 +121,19 @@ impl Storage {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(20));
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        // One connection for good: `data_version` compares what one and the same connection has seen.
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let pool = pool.connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool, anchor: Anchor::in_dir(data_dir) })
+        let (anchor, audit_head) = (Anchor::in_dir(data_dir), HeadFile::in_dir(data_dir));
+        Ok(Self { pool, anchor, audit_head, signer: None })
+    }
+
+    /// With the key that signs entries of the audit record.
+    #[must_use]
+    pub fn with_signer(self, signer: Option<Arc<Identity>>) -> Self {
+        Self { signer, ..self }
     }
 
     /// Closes the file.
@@ -303,6 +343,15 @@ impl Durable for Storage {
                     .execute(&self.pool)
                     .await?;
             }
+            Record::Checkpoint { job, length, head, signature, conflict } => {
+                let kept = Kept {
+                    length: *length,
+                    head: *head,
+                    signature: *signature,
+                    conflict: conflict.clone(),
+                };
+                checkpoints::keep(&self.pool, job, &kept).await?;
+            }
             Record::Ended { entry, job, outcome } => {
                 let mut both = self.pool.begin().await?;
                 if let Some(entry) = entry {
@@ -316,9 +365,19 @@ impl Durable for Storage {
                     .await?;
                 both.commit().await?;
                 self.advance(entry.as_ref())?;
+                self.close_request(job, outcome).await?;
             }
+            Record::Requested { job, manifest, at } => {
+                self.open_request((job, manifest), at).await?
+            }
+            Record::RequestClosed { job, outcome } => self.close_request(job, outcome).await?,
+            Record::Pinned(row) => self.pin_first_use(row).await?,
         }
         Ok(())
+    }
+
+    async fn note(&self, at: &str, event: &Event) -> Result<(), StorageError> {
+        self.record(at, event, Change::None).await
     }
 }
 
@@ -402,6 +461,63 @@ mod tests {
         // A job that ended does not come back, whatever asks for it.
         assert!(storage.persist(&accepted(3, "j")).await.is_err());
         assert!(storage.open_job().await.unwrap().is_none());
+    }
+
+    /// The schema of version 0.1.0, filled, opened by this version.
+    #[tokio::test]
+    async fn a_database_of_the_previous_schema_is_brought_up_to_date_with_everything_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(dir.path().join(FILE));
+        let pool = SqlitePoolOptions::new().connect_with(options.create_if_missing(true));
+        let pool = pool.await.unwrap();
+        let mut previous = sqlx::migrate!();
+        let old: Vec<_> = previous.migrations.iter().filter(|m| m.version <= 3).cloned().collect();
+        assert_eq!(old.len(), 3);
+        previous.migrations = old.into();
+        previous.run(&pool).await.unwrap();
+        let line = entry(0).to_line().unwrap();
+        for statement in [
+            &format!("INSERT INTO book VALUES (0, '{line}')"),
+            "INSERT INTO dataset VALUES ('d', '/x.csv', 9, NULL)",
+            "INSERT INTO job VALUES ('j', '{}', x'01', x'02', x'03', NULL, 3, 1)",
+            "INSERT INTO anchor VALUES (1, 0)",
+        ] {
+            sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let storage = Storage::open(dir.path()).await.unwrap();
+        assert_eq!(storage.book().await.unwrap(), [entry(0)]);
+        assert_eq!(storage.datasets().await.unwrap()[0].declared_records, 9);
+        let job = storage.open_job().await.unwrap().unwrap();
+        assert_eq!((job.epoch, job.answered), (Some(vec![1]), Some((3, 1))));
+        assert_eq!(job.state, Some((vec![2], vec![3])));
+        assert_eq!(storage.checkpoints("j").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn checkpoints_are_kept_also_those_that_contradict() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).await.unwrap();
+        let checkpoint = |length, head, conflict: Option<&str>| Record::Checkpoint {
+            job: "j".into(),
+            length,
+            head: [head; 32],
+            signature: [7; 64],
+            conflict: conflict.map(str::to_owned),
+        };
+        for record in [
+            checkpoint(3, 1, None),
+            checkpoint(3, 1, None),
+            checkpoint(5, 2, None),
+            checkpoint(3, 9, Some("rewritten")),
+        ] {
+            storage.persist(&record).await.unwrap();
+        }
+        let kept = storage.checkpoints("j").await.unwrap();
+        let seen: Vec<_> =
+            kept.iter().map(|k| (k.length, k.head[0], k.conflict.is_some())).collect();
+        assert_eq!(seen, [(3, 1, false), (3, 9, true), (5, 2, false)]);
+        assert_eq!(storage.checkpointed_jobs().await.unwrap(), ["j"]);
     }
 
     #[tokio::test]

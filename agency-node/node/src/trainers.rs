@@ -1,5 +1,6 @@
 //! Which trainer a node uses, by name.
 
+use tributary_job::spec::ModelSpec;
 #[cfg(feature = "torch")]
 use tributary_training::TrainerError;
 use tributary_training::reference::ReferenceTrainer;
@@ -10,13 +11,17 @@ use crate::engine::TrainerFactory;
 /// A factory for the trainer.
 pub fn factory(kind: TrainerKind) -> TrainerFactory {
     match kind {
-        TrainerKind::Reference => Box::new(|model, inputs, outputs| {
-            Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
+        TrainerKind::Reference => Box::new(|model, inputs, outputs| match model {
+            ModelSpec::Mlp { .. } => Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs))),
+            ModelSpec::Decoder { .. } => Err(format!(
+                "the reference trainer knows no model of the family {:?}; set trainer = \"torch\"",
+                model.family()
+            )),
         }),
         #[cfg(feature = "torch")]
         TrainerKind::Torch => Box::new(|model, inputs, outputs| {
-            match tributary_torch::TorchTrainer::new(model, inputs, outputs) {
-                Ok(trainer) => Ok(Box::new(trainer)),
+            match tributary_torch::trainer(model, inputs, outputs) {
+                Ok(trainer) => Ok(trainer),
                 // On this machine libtorch's kernels would let one record's bits depend on its
                 // neighbours; privacy counts on them not to. The reference trainer never does.
                 Err(error @ TrainerError::PlaceDependent { .. }) => {

@@ -57,6 +57,7 @@ impl<'a> Columns<'a> {
         let values: Vec<&str> = match &spec.label.values {
             LabelValues::Binary { positive, negative } => vec![negative, positive],
             LabelValues::Classes(values) => values.iter().map(String::as_str).collect(),
+            LabelValues::NextToken => Vec::new(),
         };
         // Backwards, so that the positive value wins if only white space tells the two apart.
         for (i, value) in (0..).zip(&values).collect::<Vec<_>>().into_iter().rev() {
@@ -188,6 +189,7 @@ impl<'a> Columns<'a> {
                 format!("neither {positive:?} nor {negative:?}")
             }
             LabelValues::Classes(classes) => format!("none of the {} classes", classes.len()),
+            LabelValues::NextToken => "no label".into(),
         }
     }
 }

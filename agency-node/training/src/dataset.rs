@@ -9,16 +9,18 @@ use std::io::Read;
 use std::path::Path;
 
 use tributary_job::Normalisation;
-use tributary_job::plan::MAX_RECORDS_PER_NODE;
+use tributary_job::plan::{MAX_RECORDS_PER_NODE, MAX_WINDOWS_PER_NODE};
 use tributary_job::spec::{DataSpec, FeatureSpec, Scaling};
 
 use crate::batch::MICROBATCH;
 use crate::clipping::ClipNorm;
 use crate::codes::Codes;
+use crate::holdout::{Place, is_held_out};
 use crate::persons::{Grouping, Persons};
 use crate::source::{self, Reading, Table};
 pub use crate::table::DataError;
 use crate::table::{self, Cells};
+use crate::text;
 use crate::tolerant::{self, Skipped};
 use crate::trainer::TrainerError;
 
@@ -43,6 +45,9 @@ pub struct Dataset {
     /// `plain_count` inputs per record.
     plain: Vec<f32>,
     persons: Option<Persons>,
+    /// Where each record stands between trained on and held out.
+    places: Vec<u32>,
+    language_model: bool,
 }
 
 /// A dataset whose rows are still being read.
@@ -80,6 +85,12 @@ impl Dataset {
     /// [`DataError`], for local eyes only.
     pub fn read_csv(source: impl Read, spec: &DataSpec) -> Result<Self, DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let limit = MAX_WINDOWS_PER_NODE as usize;
+            let (reading, push) = (text::Reading::Strict, |cells: &Cells| builder.push(cells));
+            text::read(source, spec, column, limit, reading, push)?;
+            return Ok(builder.finish());
+        }
         table::read(source, spec, |cells| {
             builder.push(cells);
         })?;
@@ -105,6 +116,12 @@ impl Dataset {
     /// As [`Dataset::load_tolerant`].
     pub fn read_tolerant(source: impl Read, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Tolerant);
+            let push = |cells: &Cells| builder.push(cells);
+            let skipped = text::read(source, spec, column, limit, reading, push)?;
+            return Ok((builder.finish(), skipped));
+        }
         let limit = MAX_RECORDS_PER_NODE as usize;
         let skipped = tolerant::read(source, spec, limit, |cells| builder.push(cells))?;
         Ok((builder.finish(), skipped))
@@ -125,6 +142,12 @@ impl Dataset {
     /// [`DataError`], for local eyes only.
     pub fn read_table(table: &mut dyn Table, spec: &DataSpec) -> Result<Self, DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Strict);
+            let push = |cells: &Cells| builder.push(cells);
+            text::read_table(table, spec, column, limit, reading, push)?;
+            return Ok(builder.finish());
+        }
         table::read_table(table, spec, |cells| {
             builder.push(cells);
         })?;
@@ -140,6 +163,12 @@ impl Dataset {
         spec: &DataSpec,
     ) -> Result<(Self, Skipped), DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Tolerant);
+            let push = |cells: &Cells| builder.push(cells);
+            let skipped = text::read_table(table, spec, column, limit, reading, push)?;
+            return Ok((builder.finish(), skipped));
+        }
         let limit = MAX_RECORDS_PER_NODE as usize;
         let skipped = tolerant::read_table(table, spec, limit, |cells| builder.push(cells))?;
         Ok((builder.finish(), skipped))
@@ -165,15 +194,30 @@ impl Dataset {
         self.numeric_count
     }
 
+    /// Whether a record is a window of text whose next tokens are what is learned.
+    pub fn is_language_model(&self) -> bool {
+        self.language_model
+    }
+
     /// Which records belong to one person; `None` if the specification names no person column.
     pub fn persons(&self) -> Option<&Persons> {
         self.persons.as_ref()
     }
 
+    /// Whether a record is held out for evaluation where `share` of all are. It depends on the record's
+    /// own content, or on whose it is where the specification names a person column.
+    ///
+    /// # Panics
+    /// If there is no such record.
+    pub fn is_held_out(&self, row: u32, share: f64) -> bool {
+        is_held_out(self.places[row as usize], share)
+    }
+
     /// Replaces `out` with the input rows of the given records, row major: standardised numerics
     /// `(u - mean) * inverse_sd` clamped to ±[`STANDARDISED_LIMIT`], 0 where missing; inputs that
     /// public bounds alone scale, `[-1, 1]` or (blocks) `[0, 1]`, 0 where missing; and one 0/1 input
-    /// per listed category value.
+    /// per listed category value. Of text the numbers of a window's tokens, exact, then
+    /// [`PADDING`](crate::PADDING).
     ///
     /// # Panics
     /// If a row number is beyond the table (they come from this process's own sampler, never from
@@ -299,7 +343,10 @@ impl Builder {
             FeatureSpec::Block { count, .. } => Feature::Plain(*count as usize),
             FeatureSpec::Category { values, .. } => Feature::Category(values.len()),
         };
-        let features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        let mut features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        if spec.text.is_some() {
+            features.push(Feature::Plain(spec.input_width()));
+        }
         let count = |of: fn(&Feature) -> usize| features.iter().map(of).sum();
         let widest = |of: fn(&Feature) -> usize| features.iter().map(of).max().unwrap_or(0);
         let codes = widest(|f| if let Feature::Category(width) = f { *width } else { 0 });
@@ -315,6 +362,8 @@ impl Builder {
             categories: Codes::new(codes),
             plain: Vec::new(),
             persons: None,
+            places: Vec::new(),
+            language_model: spec.is_language_model(),
         };
         let grouping =
             spec.person_column.as_ref().map(|_| Grouping::new(spec.records_per_person()));
@@ -327,6 +376,7 @@ impl Builder {
             return false;
         }
         let data = &mut self.dataset;
+        data.places.push(place(cells));
         data.labels.push(Some(cells.label));
         for cell in &cells.numerics {
             let at = data.numerics.len();
@@ -352,6 +402,26 @@ impl Builder {
         dataset.plain.shrink_to_fit();
         Dataset { persons: self.grouping.map(Grouping::finish), ..dataset }
     }
+}
+
+/// The place of a row, by its person if there is one.
+fn place(cells: &Cells) -> u32 {
+    let mut place = Place::new();
+    if !cells.person.is_empty() {
+        place.add(&cells.person);
+        return place.finish();
+    }
+    place.add(&cells.label.to_le_bytes());
+    for cell in &cells.numerics {
+        place.add(&cell.map_or(u32::MAX, f32::to_bits).to_le_bytes());
+    }
+    for cell in &cells.plain {
+        place.add(&cell.to_bits().to_le_bytes());
+    }
+    for cell in &cells.categories {
+        place.add(&cell.unwrap_or(u32::MAX).to_le_bytes());
+    }
+    place.finish()
 }
 
 impl fmt::Debug for Dataset {

@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod metrics;
 pub mod mlp;
 pub mod persons;
+pub mod quality;
 pub mod reference;
 pub mod report;
 pub mod softmax;
@@ -22,13 +23,16 @@ pub mod source;
 pub mod trainer;
 pub mod units;
 
-pub use tributary_model::{description, export};
+pub use tributary_model::{description, export, hugging_face};
 
 mod codes;
 mod columns;
+mod holdout;
 mod nearest;
 mod structure;
 mod table;
+mod text;
+mod tokens;
 mod tolerant;
 
 pub use batch::{Batch, MICROBATCH, Rows};
@@ -39,5 +43,6 @@ pub use float_error::{float_error, unit_float_error};
 pub use persons::Persons;
 pub use reference::ReferenceTrainer;
 pub use structure::{check_structure, check_table};
+pub use tokens::PADDING;
 pub use tolerant::Skipped;
-pub use trainer::{ClippedSum, Trainer, TrainerError};
+pub use trainer::{ClippedSum, TokenLosses, Trainer, TrainerError};

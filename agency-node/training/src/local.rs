@@ -25,6 +25,8 @@ pub struct LocalTraining {
     pub optimiser: Optimiser,
     /// Seed of the shuffles.
     pub seed: u64,
+    /// Mu of FedProx's term `mu / 2 |w - initial|^2`; 0 without.
+    pub proximal: f32,
 }
 
 /// An update rule.
@@ -71,7 +73,8 @@ pub fn train(
         .flat_map(|(i, source)| source.rows.iter().map(move |row| (i, *row)))
         .collect();
     let mut rng = ChaCha20Rng::seed_from_u64(settings.seed);
-    let mut parameters = initial;
+    let mut parameters = initial.clone();
+    let tied = settings.proximal > 0.0;
     let mut state = State::new(settings.optimiser, parameters.len());
     let (mut inputs, mut row, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.epochs {
@@ -91,6 +94,12 @@ pub fn train(
                 let batch = Batch::new(Rows::new(&inputs, row.len())?, &labels)?;
                 let sum = trainer.gradient_sum(&parameters, &batch)?;
                 total.iter_mut().zip(&sum).for_each(|(t, s)| *t += s);
+            }
+            if tied {
+                let mu = f64::from(settings.proximal) * step.len() as f64;
+                for ((t, p), start) in total.iter_mut().zip(&parameters).zip(&initial) {
+                    *t += mu * (f64::from(*p) - f64::from(*start));
+                }
             }
             state.apply(&mut parameters, &total, step.len() as f64);
         }
@@ -185,7 +194,8 @@ mod tests {
             Optimiser::Sgd { learning_rate: 0.3, momentum: 0.9 },
             Optimiser::Adam { learning_rate: 0.02 },
         ] {
-            let settings = LocalTraining { epochs: 15, batch_size: 128, optimiser, seed: 1 };
+            let settings =
+                LocalTraining { epochs: 15, batch_size: 128, optimiser, seed: 1, proximal: 0.0 };
             let (fit, held_out) = rows.split_at(1500);
             let halves = fit.split_at(700);
             let sources = [
@@ -206,6 +216,30 @@ mod tests {
         }
     }
 
+    /// The stronger the tie, the nearer to the start; at the fixed point of a strong one the pull
+    /// balances the gradient.
+    #[test]
+    fn a_proximal_term_keeps_the_model_near_the_shared_one() {
+        let data = ring(512);
+        let rows: Vec<u32> = (0..512).collect();
+        let model = ModelSpec::Mlp { hidden: vec![8] };
+        let norm = Normalisation::identity(2);
+        let initial = ParameterLayout::of(&model, 2, 1).initial_parameters(3);
+        let mut trainer = ReferenceTrainer::new(&model, 2, 1);
+        let mut distance = |proximal| {
+            let optimiser = Optimiser::Sgd { learning_rate: 0.1, momentum: 0.0 };
+            let settings =
+                LocalTraining { epochs: 20, batch_size: 64, optimiser, seed: 1, proximal };
+            let source = Source { dataset: &data, rows: &rows };
+            let trained =
+                train(&mut trainer, &[source], &norm, initial.clone(), &settings).unwrap();
+            let square = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+            trained.iter().zip(&initial).map(square).sum::<f64>().sqrt()
+        };
+        let (free, weak, strong) = (distance(0.0), distance(0.1), distance(5.0));
+        assert!(strong < 0.2 * free && weak < free, "{free} {weak} {strong}");
+    }
+
     #[test]
     fn no_records_change_nothing_and_divergence_is_an_error() {
         let data = ring(64);
@@ -215,7 +249,8 @@ mod tests {
         let initial = ParameterLayout::of(&model, 2, 1).initial_parameters(3);
         let mut trainer = ReferenceTrainer::new(&model, 2, 1);
         let optimiser = Optimiser::Sgd { learning_rate: f32::MAX, momentum: 0.9 };
-        let settings = LocalTraining { epochs: 9, batch_size: 8, optimiser, seed: 1 };
+        let settings =
+            LocalTraining { epochs: 9, batch_size: 8, optimiser, seed: 1, proximal: 0.0 };
         let mut run = |rows| {
             let source = Source { dataset: &data, rows };
             train(&mut trainer, &[source], &norm, initial.clone(), &settings)

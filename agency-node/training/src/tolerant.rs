@@ -28,7 +28,9 @@ pub struct Skipped {
     pub not_utf8: u64,
     /// Rows left out: the cell that says whose row it is is empty.
     pub nobodys: u64,
-    /// Rows left out: beyond what is used of one person.
+    /// Rows left out: their text is empty.
+    pub empty_texts: u64,
+    /// Rows (or windows of text) left out: beyond what is used of one person.
     pub beyond_person: u64,
     /// Numeric cells taken as missing: not a finite number.
     pub bad_numbers: u64,

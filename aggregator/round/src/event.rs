@@ -53,6 +53,9 @@ pub struct Resume {
     pub completed: Option<u32>,
     /// The epoch whose keys it holds.
     pub epoch: Option<u32>,
+    /// Context of an attempt whose masked vector it still has: the upload can go on where the
+    /// session broke.
+    pub upload: Option<[u8; 32]>,
 }
 
 /// Something happened.

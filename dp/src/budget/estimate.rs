@@ -27,10 +27,9 @@ impl JobPrivacy {
             discrete += 2.0 * tau * release.parameters.dimension as f64 * f64::from(times);
             Ok(())
         };
-        if let Some(statistics) = &self.statistics {
-            count(statistics, self.statistics_releases)?;
+        for (release, times) in self.releases() {
+            count(release, times)?;
         }
-        count(&self.training, self.training_releases)?;
         Ok(pld_epsilon(&uses, delta)? + discrete)
     }
 }

@@ -1,6 +1,8 @@
 //! Composition, conversion and calibration of a whole job.
 
-use super::{Adversary, CRYPTO_ADVANTAGE, DeltaTerms, Guarantee, JobPrivacy, MASKING_FAILURE};
+use super::{
+    Adversary, CRYPTO_ADVANTAGE, DeltaTerms, FixedReleases, Guarantee, JobPrivacy, MASKING_FAILURE,
+};
 use crate::accountant::{Epsilon, RdpCurve, calibrate, epsilon};
 use crate::error::DpError;
 use crate::mechanism::{Release, ReleaseParameters};
@@ -53,12 +55,14 @@ impl JobPrivacy {
         } else {
             (0.0, 0.0)
         };
+        let rounding =
+            self.releases().map(|(r, n)| r.rounding_failure() * f64::from(n)).sum::<f64>();
         let mut found = epsilon(&curve, self.delta)?.epsilon;
         loop {
             let at_epsilon = found * (1.0 + 1e-6) + 1e-6;
             let factor = 1.0 + at_epsilon.exp();
             let (sampler, cryptography) = (factor * distance, factor * advantage);
-            let used = (sampler + masking + cryptography) * (1.0 + 1e-12);
+            let used = (rounding + sampler + masking + cryptography) * (1.0 + 1e-12);
             // Half of delta is the most that deductions may take; beyond, epsilon only explodes.
             if used.is_nan() || used > self.delta / 2.0 {
                 return Err(DpError::DeltaExhausted { delta: self.delta, epsilon: at_epsilon });
@@ -66,7 +70,6 @@ impl JobPrivacy {
             let remaining = (self.delta - used).next_down();
             let result = epsilon(&curve, remaining)?;
             if result.epsilon <= at_epsilon {
-                let rounding = 0.0;
                 let delta_terms =
                     DeltaTerms { rounding, sampler, masking, cryptography, at_epsilon, remaining };
                 let epsilon = Epsilon { delta: self.delta, ..result };
@@ -78,8 +81,7 @@ impl JobPrivacy {
 
     /// A job whose training noise is the smallest that meets a target epsilon in the book, everything
     /// included. The noise multiplier is rounded up to a multiple of 1/1000, so that it can be written
-    /// into a plan; the one in `training` is ignored. `statistics` is one statistics release and how
-    /// many of them may be charged.
+    /// into a plan; the one in `training` is ignored. `others` are the releases with noise of their own.
     ///
     /// # Errors
     /// If a parameter is outside its domain, if the target cannot be met, or if the noise does not fit
@@ -87,22 +89,37 @@ impl JobPrivacy {
     pub fn calibrate(
         target_epsilon: f64,
         delta: f64,
-        statistics: Option<(Release, u32)>,
+        others: FixedReleases,
         training: &ReleaseParameters,
         training_releases: u32,
     ) -> Result<Self, DpError> {
         let zero = RdpCurve::zero();
-        let (statistics, statistics_releases) = statistics.unzip();
+        let (statistics, statistics_releases) = others.statistics.unzip();
         let statistics_releases = statistics_releases.unwrap_or(0);
-        let fixed = statistics.as_ref().map_or(Ok(zero.clone()), Release::rdp)?;
-        let fixed = fixed.times(statistics_releases);
+        let (evaluation, evaluation_releases) = others.evaluation.unzip();
+        let evaluation_releases = evaluation_releases.unwrap_or(0);
+        let mut fixed = zero.clone();
+        for (release, count) in
+            [(&statistics, statistics_releases), (&evaluation, evaluation_releases)]
+        {
+            let one = release.as_ref().map_or(Ok(zero.clone()), Release::rdp)?;
+            fixed += &one.times(count);
+        }
         let q = training.sampling_rate;
         let z = calibrate(target_epsilon, delta, &fixed, training_releases, q, &zero)?;
         let job = |noise_multiplier: f64| -> Result<Self, DpError> {
             let parameters = ReleaseParameters { noise_multiplier, ..training.clone() };
             let training = Release::derive(&parameters)?;
             let statistics = statistics.clone();
-            Ok(Self { statistics, statistics_releases, training, training_releases, delta })
+            Ok(Self {
+                statistics,
+                statistics_releases,
+                evaluation: evaluation.clone(),
+                evaluation_releases,
+                training,
+                training_releases,
+                delta,
+            })
         };
         // Deductions from delta and the discrete correction cost a little more than the ideal.
         let mut thousandths = (z * 1000.0).ceil();
@@ -120,9 +137,10 @@ impl JobPrivacy {
     }
 
     /// Each kind of release with the number that is charged.
-    fn releases(&self) -> impl Iterator<Item = (&Release, u32)> {
+    pub(crate) fn releases(&self) -> impl Iterator<Item = (&Release, u32)> {
         let statistics = self.statistics.iter().map(|r| (r, self.statistics_releases));
-        statistics.chain([(&self.training, self.training_releases)])
+        let evaluation = self.evaluation.iter().map(|r| (r, self.evaluation_releases));
+        statistics.chain(evaluation).chain([(&self.training, self.training_releases)])
     }
 
     /// Total variation between the job's real and ideal honest noise: `sum count * h * d * TV`.

@@ -68,6 +68,12 @@ pub struct JobPrivacy {
     pub statistics: Option<Release>,
     /// Statistics releases that may be charged: the one round and its retries, 0 without one.
     pub statistics_releases: u32,
+    /// One evaluation release on held-out units; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Release>,
+    /// Evaluation releases that may be charged, 0 without one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evaluation_releases: u32,
     /// One training release.
     pub training: Release,
     /// Training releases that may be charged: rounds and retries.
@@ -76,11 +82,25 @@ pub struct JobPrivacy {
     pub delta: f64,
 }
 
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// Releases whose noise is given, beside the training releases whose noise is looked for: each kind with
+/// how many may be charged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FixedReleases {
+    /// Statistics.
+    pub statistics: Option<(Release, u32)>,
+    /// Evaluation.
+    pub evaluation: Option<(Release, u32)>,
+}
+
 /// What is deducted from delta before the conversion; the parts sum to at most delta.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeltaTerms {
-    /// Failure probability of a probabilistic sensitivity bound: 0 in wide mode.
+    /// Failure probability of a probabilistic sensitivity bound, once a release: 0 in wide encoding.
     pub rounding: f64,
     /// `(1 + e^epsilon) * sum over releases of h * d * TV` of the sampler.
     pub sampler: f64,

@@ -18,11 +18,14 @@ pub(crate) fn example(n: u16, t: u16, c: u16) -> JobPrivacy {
         max_units_per_node: 10_000,
         noise: NoiseScope::Distributed,
         count_noise: None,
+        compact: None,
     })
     .unwrap();
     JobPrivacy {
         statistics: None,
         statistics_releases: 0,
+        evaluation: None,
+        evaluation_releases: 0,
         training,
         training_releases: 300,
         delta: 1e-6,
@@ -86,7 +89,8 @@ fn statistics_and_retries_are_charged() {
 fn calibration_meets_the_target_on_a_grid() {
     let shape = ReleaseParameters { sampling_rate: 0.1, ..example(20, 17, 2).training.parameters };
     for (target, expected) in [(1.0, 6.59), (8.0, 1.28)] {
-        let job = JobPrivacy::calibrate(target, 1e-6, None, &shape, 200).unwrap();
+        let job =
+            JobPrivacy::calibrate(target, 1e-6, FixedReleases::default(), &shape, 200).unwrap();
         let z = job.training.parameters.noise_multiplier;
         assert!(job.epsilon().unwrap().epsilon <= target);
         assert!((z - expected).abs() < 0.006, "{z}");
@@ -95,13 +99,14 @@ fn calibration_meets_the_target_on_a_grid() {
         let less = JobPrivacy { training: Release::derive(&less).unwrap(), ..job };
         assert!(less.epsilon().unwrap().epsilon > target);
     }
-    assert!(JobPrivacy::calibrate(0.0, 1e-6, None, &shape, 200).is_err());
+    assert!(JobPrivacy::calibrate(0.0, 1e-6, FixedReleases::default(), &shape, 200).is_err());
     // Every attempt of the statistics round is inside the target.
     let parameters =
         ReleaseParameters { sampling_rate: 1.0, noise_multiplier: 12.0, ..shape.clone() };
     let statistics = Release::derive(&parameters).unwrap();
     let noise = |count| {
-        let with = Some((statistics.clone(), count));
+        let statistics = Some((statistics.clone(), count));
+        let with = FixedReleases { statistics, evaluation: None };
         let job = JobPrivacy::calibrate(1.0, 1e-6, with, &shape, 200).unwrap();
         assert!(job.epsilon().unwrap().epsilon <= 1.0);
         assert_eq!(job.statistics_releases, count);
@@ -110,7 +115,7 @@ fn calibration_meets_the_target_on_a_grid() {
     assert!(noise(3) > noise(1));
     // In few dimensions sigma_local is at its floor of 3 and less noise is needed than given.
     let scalar = ReleaseParameters { dimension: 1, ..shape };
-    assert!(JobPrivacy::calibrate(1.0, 1e-6, None, &scalar, 200).is_ok());
+    assert!(JobPrivacy::calibrate(1.0, 1e-6, FixedReleases::default(), &scalar, 200).is_ok());
 }
 
 #[test]
@@ -165,4 +170,32 @@ fn central_noise_counts_every_share() {
     }
     let z = central.sigma_local * f64::from(n).sqrt() / central.sensitivity;
     assert!((z / central.parameters.noise_multiplier - 1.0).abs() < 1e-9);
+}
+
+/// An evaluation release costs like any other, everywhere: bound, estimate, calibration.
+#[test]
+fn an_evaluation_is_paid_for() {
+    let job = example(20, 17, 2);
+    let parameters = ReleaseParameters {
+        sampling_rate: 1.0,
+        noise_multiplier: 5.0,
+        dimension: 41,
+        ..job.training.parameters.clone()
+    };
+    let evaluation = Release::derive(&parameters).unwrap();
+    let with = |evaluation_releases| JobPrivacy {
+        evaluation: Some(evaluation.clone()),
+        evaluation_releases,
+        ..job.clone()
+    };
+    let epsilon = |job: &JobPrivacy| job.epsilon().unwrap().epsilon;
+    assert!(epsilon(&job) < epsilon(&with(1)) && epsilon(&with(1)) < epsilon(&with(3)));
+    let estimate = |job: &JobPrivacy| job.pld_estimate(Adversary::Colluders).unwrap();
+    assert!(estimate(&job) < estimate(&with(3)));
+    let shape = &job.training.parameters;
+    let others = FixedReleases { statistics: None, evaluation: Some((evaluation.clone(), 3)) };
+    let fitted = JobPrivacy::calibrate(2.0, 1e-6, others, shape, 300).unwrap();
+    let alone = JobPrivacy::calibrate(2.0, 1e-6, FixedReleases::default(), shape, 300).unwrap();
+    let z = |job: &JobPrivacy| job.training.parameters.noise_multiplier;
+    assert!(z(&fitted) > z(&alone) && epsilon(&fitted) <= 2.0);
 }

@@ -2,11 +2,13 @@
 //! parameters. It knows no data, no round and no budget.
 
 mod bits;
+mod compact;
 mod parameters;
 mod plain;
 mod release;
 mod tau;
 
+pub use compact::Compact;
 pub use parameters::{NoiseScope, ReleaseParameters};
 pub use plain::PlainRelease;
 pub use release::Release;

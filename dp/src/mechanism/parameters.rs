@@ -6,6 +6,8 @@ use crate::accountant::{MAX_NOISE_MULTIPLIER, MIN_NOISE_MULTIPLIER};
 use crate::clip::summation_error;
 use crate::error::{DpError, in_range};
 
+use super::compact::{Compact, ROTATION_ERROR};
+
 /// Whose noise a guarantee counts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -58,6 +60,10 @@ pub struct ReleaseParameters {
     /// [`Release::count_scale`](super::Release).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count_noise: Option<f64>,
+    /// Compact encoding; wide without it. The caller turns the vector (without the count) by a
+    /// [`Rotation`](crate::Rotation) before it is rounded, and the sum back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact: Option<Compact>,
 }
 
 impl ReleaseParameters {
@@ -104,12 +110,13 @@ impl ReleaseParameters {
         Ok((z * z / rest).sqrt())
     }
 
-    /// max(float_error, bound of a plain f64 sum).
+    /// max(float_error, bound of a plain f64 sum), and the rotation's rounding in compact encoding.
     ///
     /// # Errors
     /// If `max_units_per_node` is outside its domain.
     pub fn effective_float_error(&self) -> Result<f64, DpError> {
-        Ok(self.float_error.max(summation_error(self.max_units_per_node)?))
+        let rotation = self.compact.map_or(0.0, |_| ROTATION_ERROR);
+        Ok(self.float_error.max(summation_error(self.max_units_per_node)?) + rotation)
     }
 
     /// Checks every domain.
@@ -133,6 +140,7 @@ impl ReleaseParameters {
         self.honest_survivors()?;
         self.effective_float_error()?;
         self.count_share()?;
+        self.compact.map_or(Ok(()), Compact::validate)?;
         if self.count_noise.is_some() && self.dimension < 2 {
             return Err(DpError::parameter("dimension", self.dimension, "at least 2 with a count"));
         }

@@ -5,6 +5,7 @@ use rand_core::{CryptoRng, RngCore};
 use serde::{Deserialize, Serialize};
 
 use super::bits::lane_bits;
+use super::compact::{BETA, rounded_distance, sampled_at_most};
 use super::parameters::ReleaseParameters;
 use super::tau::discrete_sum_tau;
 use super::{LANE_LIMIT, MIN_CLAMP, RESOLUTION, compare};
@@ -13,6 +14,7 @@ use crate::error::DpError;
 use crate::lanes::to_lanes;
 use crate::noise::DiscreteGaussian;
 use crate::quantise::quantise;
+use crate::rotation::Rotation;
 
 /// Smallest noise share at which a sum of discrete Gaussians is as good as one.
 const MIN_SIGMA_LOCAL: f64 = 3.0;
@@ -28,14 +30,16 @@ const SLACK: f64 = 8.0 * f64::EPSILON;
 pub struct Release {
     /// What it was derived from.
     pub parameters: ReleaseParameters,
-    /// Integer units per real unit: `s = 100 sqrt(d) / C` (wide mode).
+    /// Integer units per real unit: `s = 100 sqrt(d) / C`, in compact encoding `resolution sqrt(d) / C`.
     pub scale: f64,
     /// Integer units per unit counted, `s_b = 2 r s C`, in the last coordinate, where a unit within
     /// the clip norm adds 1/2 and another one takes 1/2 away. Absent without adaptive clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count_scale: Option<f64>,
     /// L2 sensitivity in integer units: `D = s C (1 + eta) + sqrt(d)`; with a count
-    /// `sqrt((s C (1 + eta))^2 + (s_b / 2)^2) + sqrt(d)`.
+    /// `M + sqrt(d)`, `M = sqrt((s C (1 + eta))^2 + (s_b / 2)^2)`. In compact encoding the smaller of
+    /// that and `sqrt(M'^2 + d/4 + sqrt(2 ln 10^15) (M' + sqrt(d)/2))`, `M' = M + sqrt(d) 2^-16`, which
+    /// holds but for a chance of 10^-15 a release.
     pub sensitivity: f64,
     /// Parameter of one node's discrete Gaussian: `z D / sqrt(h)`, rounded up, at least 3.
     pub sigma_local: f64,
@@ -63,7 +67,9 @@ impl Release {
     /// [`Release::units_before_clamp`] says how many units it takes. A clamp below both would trade
     /// truth for bandwidth, and how much can only be said by looking at data; so lanes are narrow
     /// exactly where `max_units_per_node` is a node's true maximum, and 32 bits wide where it is a
-    /// generous cap.
+    /// generous cap. In compact encoding the first is `kappa s C (1 + eta) m / sqrt(block)`, m the most
+    /// units that sampling at the rate q draws: what the rotation leaves in a coordinate of the sum,
+    /// but for one chance in a million.
     ///
     /// Privacy depends on neither clamp nor lane width, and the accountant reads neither. The clamp is
     /// 1-Lipschitz and comes before the noise, so the sensitivity holds with any; the reduction
@@ -79,7 +85,8 @@ impl Release {
         let honest_survivors = p.honest_survivors()?;
         let eta = p.effective_float_error()?;
         let (root_d, n) = ((p.dimension as f64).sqrt(), f64::from(p.cohort));
-        let scale = RESOLUTION * root_d / p.clip_norm;
+        let resolution = p.compact.map_or(RESOLUTION, |c| c.resolution);
+        let scale = resolution * root_d / p.clip_norm;
         let one_unit = scale * p.clip_norm * (1.0 + eta) * (1.0 + SLACK);
         // Rounding adds less than one unit per coordinate. The product scale * S is itself rounded,
         // by at most 2^-22 below the clamp's limit of 2^31, on both of two neighbouring sums.
@@ -90,17 +97,26 @@ impl Release {
         };
         let count = count_scale.map_or(0.0, |s| s / 2.0);
         let joint = (one_unit * one_unit + count * count).sqrt() * (1.0 + SLACK);
-        let sensitivity = (joint + rounding) * (1.0 + SLACK);
+        let certain = (joint + rounding) * (1.0 + SLACK);
+        let sensitivity = match p.compact {
+            // The product's rounding moves what is rounded; it counts before.
+            Some(_) => {
+                let product = root_d * 2.0_f64.powi(-20);
+                certain.min(rounded_distance(joint + product, p.dimension as f64))
+            }
+            None => certain,
+        };
         let share = p.noise_multiplier * sensitivity / f64::from(honest_survivors).sqrt();
         let sigma_local = (share * (1.0 + SLACK)).max(MIN_SIGMA_LOCAL);
         let noise_tail = kappa(p.dimension) * sigma_local * n.sqrt();
         let largest = ((LANE_LIMIT - noise_tail) / n).floor();
-        if largest < MIN_CLAMP as f64 {
-            let (clamp, needed) = (largest as i64, MIN_CLAMP);
+        let least = min_clamp(p, resolution);
+        if largest < least {
+            let (clamp, needed) = (largest as i64, least as i64);
             return Err(DpError::LanesOverflow { cohort: p.cohort, clamp, needed });
         }
-        let reachable = (one_unit * p.max_units_per_node as f64 + 1.0).ceil();
-        let clamp = largest.min(reachable).max(MIN_CLAMP as f64) as i64;
+        let reachable = reachable(p, one_unit, count_scale).ceil();
+        let clamp = largest.min(reachable).max(least) as i64;
         Ok(Self {
             parameters: p.clone(),
             scale,
@@ -113,6 +129,11 @@ impl Release {
             noise_tail,
             lane_bits: lane_bits(p.cohort, clamp, noise_tail),
         })
+    }
+
+    /// Chance that the sensitivity does not hold in one release: 0 in wide encoding.
+    pub fn rounding_failure(&self) -> f64 {
+        self.parameters.compact.map_or(0.0, |_| BETA)
     }
 
     /// Curve of one release in the worst case that is charged: h honest shares.
@@ -146,7 +167,8 @@ impl Release {
     }
 
     /// How many clipped units, all pointing along one coordinate, a node's sum may hold before it is
-    /// clamped. At least `max_units_per_node` if no batch is ever clamped.
+    /// clamped. At least `max_units_per_node` if no batch is ever clamped. In compact encoding nothing
+    /// stays in one coordinate, and the number says little.
     pub fn units_before_clamp(&self) -> f64 {
         self.clamp as f64 / (self.scale * self.parameters.clip_norm)
     }
@@ -223,6 +245,27 @@ impl TryFrom<Stated> for Release {
         ])?;
         Ok(derived)
     }
+}
+
+/// What a coordinate of a node's sum can reach before noise, in integer units, where `one_unit` is what
+/// a clipped unit can.
+fn reachable(p: &ReleaseParameters, one_unit: f64, count_scale: Option<f64>) -> f64 {
+    let units = p.max_units_per_node as f64;
+    if p.compact.is_none() {
+        return one_unit * units + 1.0;
+    }
+    let sampled = units.min(sampled_at_most(p.sampling_rate * units));
+    let turned = p.dimension - usize::from(count_scale.is_some());
+    let block = Rotation::block(turned) as f64;
+    let spread = kappa(p.dimension) / block.sqrt();
+    // A count lies in one coordinate.
+    let count = count_scale.map_or(0.0, |s| s / 2.0);
+    (one_unit * spread.min(1.0)).max(count) * sampled + 1.0
+}
+
+/// The smallest clamp that is of use: sixteen root-mean-square coordinates of one unit.
+fn min_clamp(p: &ReleaseParameters, resolution: f64) -> f64 {
+    p.compact.map_or(MIN_CLAMP as f64, |_| (16.0 * resolution).ceil())
 }
 
 /// `sqrt(2 ln(2d / 1e-6))` from above: the logarithm is bounded by the bit length of `2d * 10^6`, so

@@ -6,6 +6,7 @@ use rand_core::RngCore;
 use super::*;
 use crate::clip::add_clipped;
 use crate::lanes::from_lanes;
+use crate::mechanism::Compact;
 use crate::rng::SecretRng;
 
 pub(crate) fn parameters() -> ReleaseParameters {
@@ -21,6 +22,7 @@ pub(crate) fn parameters() -> ReleaseParameters {
         max_units_per_node: 10_000,
         noise: Default::default(),
         count_noise: None,
+        compact: None,
     }
 }
 
@@ -215,5 +217,87 @@ fn a_count_of_units_shares_the_sensitivity() {
     for bad in [0.0, z / 2.0, -1.0, f64::NAN, f64::INFINITY] {
         let p = ReleaseParameters { count_noise: Some(bad), ..parameters() };
         assert!(Release::derive(&p).is_err(), "{bad}");
+    }
+}
+
+/// Compact encoding: fewer bits at little more noise, and the documented formula.
+#[test]
+fn compact_encoding_trades_bytes_for_noise() {
+    let wide = ReleaseParameters {
+        dimension: 1_000_000,
+        cohort: 10,
+        min_survivors: 9,
+        colluders: 1,
+        max_units_per_node: 2_500,
+        float_error: 2.5e-4,
+        ..parameters()
+    };
+    let of = |resolution: Option<f64>| {
+        let compact = resolution.map(|resolution| Compact { resolution });
+        Release::derive(&ReleaseParameters { compact, ..wide.clone() }).unwrap()
+    };
+    // What a unit weighs against the noise, relative to no rounding at all.
+    let widened = |r: &Release| r.sensitivity / (r.scale * r.parameters.clip_norm * 1.00025);
+    let plain = of(None);
+    assert_eq!((plain.lane_bits, plain.rounding_failure()), (32, 0.0));
+    for (resolution, bits, most) in
+        [(8.0, 20, 1.006), (4.0, 19, 1.012), (2.0, 18, 1.04), (1.0, 17, 1.13)]
+    {
+        let r = of(Some(resolution));
+        assert_eq!(r.lane_bits, bits, "{resolution}");
+        assert!(widened(&r) < most && widened(&r) > 1.0, "{resolution}: {}", widened(&r));
+        assert_eq!(r.rounding_failure(), 1e-15);
+        let (d, before) = (1e6_f64, r.scale * 0.5 * 1.000_251);
+        let m = before + d.sqrt() / 65_536.0;
+        let bound = (m * m + d / 4.0 + (30.0 * 10.0_f64.ln()).sqrt() * (m + d.sqrt() / 2.0)).sqrt();
+        assert!(r.sensitivity >= bound * (1.0 - 1e-6) && r.sensitivity < bound * (1.0 + 1e-4));
+        let text = serde_json::to_string(&r).unwrap();
+        assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), r);
+        let edited = text.replace("\"resolution\":", "\"resolution\":3");
+        assert!(serde_json::from_str::<Release>(&edited).is_err());
+    }
+    for resolution in [0.0, 0.1, 200.0, f64::NAN] {
+        let compact = Some(Compact { resolution });
+        assert!(Release::derive(&ReleaseParameters { compact, ..wide.clone() }).is_err());
+    }
+}
+
+/// Neighbouring sums through the rotation and the rounding of compact encoding, the worst of them in
+/// one coordinate: never beyond D, and never clamped.
+#[test]
+fn realised_sensitivity_of_compact_encoding() {
+    let p = ReleaseParameters {
+        dimension: 3000,
+        max_units_per_node: 50,
+        sampling_rate: 1.0,
+        compact: Some(Compact { resolution: 1.0 }),
+        ..parameters()
+    };
+    let release = Release::derive(&p).unwrap();
+    for trial in 0..40_u8 {
+        let mut rng = SecretRng::danger_deterministic([trial; 32]);
+        let mut sum: Vec<f64> =
+            (0..3000).map(|i| f64::from((i * 37 + 11) % 19 - 9) * 1e-3).collect();
+        sum[7] = 20.0;
+        let mut more = sum.clone();
+        if trial % 2 == 0 {
+            more[usize::from(trial)] += p.clip_norm;
+        } else {
+            let each = p.clip_norm / 3000.0_f64.sqrt();
+            more.iter_mut().for_each(|v| *v -= each);
+        }
+        let rotation = Rotation::new(3000, [rng.next_u64() as u8; 32]);
+        let rounded = |v: &[f64]| {
+            let mut v = v.to_vec();
+            rotation.forward(&mut v);
+            let mut rng = SecretRng::danger_deterministic([trial ^ 0x55; 32]);
+            quantise(&v, release.scale, release.clamp, &mut rng)
+        };
+        let (a, b) = (rounded(&sum), rounded(&more));
+        let largest = a.iter().map(|v| v.abs()).max().unwrap();
+        assert!(largest < release.clamp);
+        let square: i64 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();
+        assert!((square as f64).sqrt() <= release.sensitivity);
+        assert!((square as f64).sqrt() >= 0.9 * release.scale * p.clip_norm);
     }
 }

@@ -55,6 +55,10 @@ impl Claims {
             let count = job.statistics_releases;
             releases.push(ReleaseClaim::of(ReleaseKind::Statistics, count, statistics)?);
         }
+        if let Some(evaluation) = &job.evaluation {
+            let count = job.evaluation_releases;
+            releases.push(ReleaseClaim::of(ReleaseKind::Evaluation, count, evaluation)?);
+        }
         let (kind, count) = (ReleaseKind::Training, job.training_releases);
         releases.push(ReleaseClaim::of(kind, count, &job.training)?);
         Ok(Self {

@@ -69,6 +69,8 @@ pub enum ReleaseKind {
     Statistics,
     /// Sums of clipped gradients.
     Training,
+    /// Counts and losses on held-out units: one round, charged once for each attempt it may take.
+    Evaluation,
 }
 
 /// What a statement is about; not derived, carried along.

@@ -29,10 +29,13 @@ fn job() -> JobPrivacy {
         max_units_per_node: 10_000,
         noise: NoiseScope::Distributed,
         count_noise: None,
+        compact: None,
     };
     JobPrivacy {
         statistics: Some(Release::derive(&parameters(30, 20.0, 1.0)).unwrap()),
         statistics_releases: 3,
+        evaluation: None,
+        evaluation_releases: 0,
         training: Release::derive(&parameters(1000, 2.0, 0.04)).unwrap(),
         training_releases: 300,
         delta: 1e-6,

@@ -87,6 +87,7 @@ impl ReleaseClaim {
         let kind = match self.kind {
             ReleaseKind::Statistics => "statistics",
             ReleaseKind::Training => "training",
+            ReleaseKind::Evaluation => "evaluation",
         };
         let (r, p) = (&self.release, &self.release.parameters);
         [

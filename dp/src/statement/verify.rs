@@ -23,7 +23,7 @@ impl PrivacyStatement {
     ///
     /// # Errors
     /// [`DpError::NoGuarantee`] in mode `none`, or if the list of releases is not one training
-    /// release and at most one of statistics, which is charged at least once.
+    /// release and at most one of statistics and of evaluation, which are charged at least once.
     pub fn job(&self) -> Result<JobPrivacy, DpError> {
         let claims = self.claims.as_ref().ok_or(DpError::NoGuarantee)?;
         let of = |kind| claims.releases.iter().filter(move |r| r.kind == kind);
@@ -41,9 +41,15 @@ impl PrivacyStatement {
         if statistics.len() > 1 || statistics.iter().any(|s| s.count == 0) {
             return Err(mismatch(statistics.len(), "at most one statistics entry, not counted 0"));
         }
+        let evaluation: Vec<_> = of(ReleaseKind::Evaluation).collect();
+        if evaluation.len() > 1 || evaluation.iter().any(|e| e.count == 0) {
+            return Err(mismatch(evaluation.len(), "at most one evaluation entry, not counted 0"));
+        }
         Ok(JobPrivacy {
             statistics: statistics.first().map(|s| s.release.clone()),
             statistics_releases: statistics.first().map_or(0, |s| s.count),
+            evaluation: evaluation.first().map(|e| e.release.clone()),
+            evaluation_releases: evaluation.first().map_or(0, |e| e.count),
             training: training.release.clone(),
             training_releases: training.count,
             delta: claims.delta,

@@ -1,7 +1,7 @@
 //! The fixed texts of a statement. A change here is a change of what is promised.
 
 use super::{Mode, Unit};
-use crate::mechanism::{NoiseScope, ReleaseParameters};
+use crate::mechanism::{Compact, NoiseScope, ReleaseParameters};
 
 /// Neighbouring data sets.
 pub(super) fn adjacency(unit: Unit) -> &'static str {
@@ -50,11 +50,23 @@ pub(super) fn mechanism(parameters: &ReleaseParameters) -> String {
         NoiseScope::Local => LOCAL,
         NoiseScope::Central => CENTRAL,
     };
-    match parameters.count_noise {
-        Some(_) => format!("{noise}; {ADAPTIVE}"),
-        None => noise.to_owned(),
+    let mut text = noise.to_owned();
+    if let Some(Compact { resolution }) = parameters.compact {
+        let scale = format!("s = {resolution} sqrt(d) / clip");
+        text = format!("{}; {COMPACT}", text.replace(WIDE_SCALE, &scale));
     }
+    if parameters.count_noise.is_some() {
+        text = format!("{text}; {ADAPTIVE}");
+    }
+    text
 }
+
+const WIDE_SCALE: &str = "s = 100 sqrt(d) / clip";
+
+const COMPACT: &str = "training releases are in compact encoding: sums are turned by public random \
+signs and a Hadamard transform before they are scaled, and back after the sum is opened; D bounds what \
+rounding adds in all coordinates together, but for a chance of 1e-15 a release that is deducted from \
+delta; a release of statistics is in wide encoding, s = 100 sqrt(d) / clip";
 
 const ADAPTIVE: &str = "the last coordinate of a training release counts, as plus or minus one half, \
 the units within the clip norm; it is part of the sensitivity, and the next round's clip norm follows \

@@ -4,9 +4,11 @@
 //!
 //! Nothing here knows sockets, clocks, files or databases.
 
+pub mod evaluation;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod server_rule;
 pub mod spec;
 pub mod state;
 

@@ -7,12 +7,16 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{DpError, Epsilon, JobPrivacy, PlainRelease, Release, ReleaseParameters, Unit};
+use tributary_dp::{
+    DpError, Epsilon, FixedReleases, JobPrivacy, PlainRelease, Release, ReleaseParameters,
+    Rotation, Unit,
+};
 use tributary_ledger::canonical_json;
 use tributary_secagg::{
     Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,
 };
 
+use crate::evaluation::{Quality, RECORD_NORM};
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
 use crate::spec::{JobSpec, LocalSpec, PrivacyMode, SecureAggregationSpec};
@@ -20,6 +24,10 @@ use crate::state::ModelState;
 
 /// Most records one node may hold for a job: the cap behind [`FLOAT_ERROR`].
 pub const MAX_RECORDS_PER_NODE: u64 = 1 << 20;
+
+/// Most windows of text that one node may hold for a job. A window's gradient is a sum over its
+/// positions whose terms may cancel, so the bound on rounding allows for fewer of them.
+pub const MAX_WINDOWS_PER_NODE: u64 = 1 << 17;
 
 /// Most parameters of a model: one gigabyte of f32, and far below what a u32 index counts.
 pub const MAX_PARAMETERS: u64 = 1 << 28;
@@ -39,6 +47,8 @@ pub enum Operation {
     Statistics,
     /// One step of training.
     Training,
+    /// Counts and losses on held-out records.
+    Evaluation,
 }
 
 /// Everything public about one kind of round.
@@ -64,12 +74,23 @@ pub struct OperationPlan {
     pub max_records: u64,
     /// Poisson sampling rate of units.
     pub sampling_rate: f64,
+    /// Share of the units that is held out: training leaves them out, evaluation takes them alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub holdout: f64,
     /// What is clipped as one: a record, a person's records, or the agency's whole contribution.
     pub unit: Unit,
     /// How an agency trains between rounds, where its whole change of the model travels.
     pub local: Option<LocalSpec>,
     /// The private release; absent in mode `none`.
     pub release: Option<Release>,
+    /// In compact encoding, what the rotations of all rounds follow from: the job's hash, which the
+    /// context covers already.
+    #[serde(skip)]
+    pub rotation_key: Option<[u8; 32]>,
+}
+
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 /// The plan of a job.
@@ -87,10 +108,12 @@ pub struct Plan {
     pub statistics: Option<OperationPlan>,
     /// Training rounds.
     pub training: OperationPlan,
+    /// The last round, which measures; absent unless the job asks for it.
+    pub evaluation: Option<OperationPlan>,
     /// Number of secure rounds in all.
     pub rounds: u32,
     /// Training attempts that may be charged: rounds and the spare ones. Attempts of the statistics
-    /// round are charged apart, up to `max_attempts`.
+    /// and the evaluation round are charged apart, up to `max_attempts` each.
     pub attempts: u32,
     /// Attempts one round may take.
     pub max_attempts: u16,
@@ -127,6 +150,7 @@ impl Operation {
         match self {
             Self::Statistics => 1,
             Self::Training => 2,
+            Self::Evaluation => 3,
         }
     }
 }
@@ -149,9 +173,19 @@ impl OperationPlan {
     #[must_use]
     pub fn scale_at(&self, state: &ModelState) -> f64 {
         match self.operation {
-            Operation::Statistics => self.scale,
+            Operation::Statistics | Operation::Evaluation => self.scale,
             Operation::Training => self.scale / state.clip_factor(),
         }
+    }
+
+    /// The rotation of a round (counted from 0), another one each time: in compact encoding the vector is
+    /// turned before it is rounded, and the sum turned back. A count at the end is left alone.
+    #[must_use]
+    pub fn rotation(&self, round: u32) -> Option<Rotation> {
+        let key = self.rotation_key?;
+        let turned = (self.vector_len as usize).saturating_sub(self.count_scale.map_or(0, |_| 1));
+        let seed = tributary_secagg::hash("tributary/rotation/v1", &[&key, &round.to_le_bytes()]);
+        Some(Rotation::new(turned, seed.0))
     }
 
     /// Signed integers as lanes of a vector.
@@ -200,10 +234,10 @@ impl Plan {
         let layout =
             ParameterLayout::of(&spec.model, spec.data.input_width(), spec.data.output_width());
         let numeric_features = spec.data.numeric_count();
-        if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > MAX_RECORDS_PER_NODE)
-        {
+        let most = max_records_per_node(spec);
+        if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > most) {
             return Err(PlanError::Size(format!(
-                "{} declares {} records; at most {MAX_RECORDS_PER_NODE} are supported",
+                "{} declares {} records; at most {most} are supported",
                 r.agency, r.declared_records
             )));
         }
@@ -211,17 +245,21 @@ impl Plan {
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
         let batch = match spec.training.local {
             Some(_) => f64::from(thresholds.n),
-            None => spec.privacy.sampling_rate * total as f64,
+            None => {
+                let trained = 1.0 - spec.evaluation.map_or(0.0, |e| e.holdout);
+                spec.privacy.sampling_rate * total as f64 * trained
+            }
         };
         let adaptive = spec.privacy.adaptive_clip;
         let dimensions = Dimensions {
             training: layout.total() + usize::from(adaptive.is_some()),
             statistics: numeric_features * 3,
+            evaluation: spec.evaluation.map_or(0, |e| e.vector_len()),
             count_noise: adaptive.map(|rule| rule.count_noise.unwrap_or(batch / 20.0)),
         };
         let max_attempts = spec.secure_aggregation.max_attempts;
         // A node's key chains are hashed forward from the beginning of an epoch, and no further.
-        let steps = (u64::from(spec.training.rounds) + 1) * u64::from(max_attempts);
+        let steps = (u64::from(spec.training.rounds) + 2) * u64::from(max_attempts);
         if steps > MAX_STEPS_AHEAD {
             return Err(PlanError::Size(format!(
                 "training.rounds: {} rounds of up to {max_attempts} attempts are {steps} steps; at \
@@ -229,21 +267,26 @@ impl Plan {
                 spec.training.rounds
             )));
         }
-        let counts = Counts { training: attempts, statistics: u32::from(max_attempts) };
+        let counts = Counts { training: attempts, single: u32::from(max_attempts) };
         let declared = manifest.roster.iter().map(|r| r.declared_records);
         let max_records = declared.max().unwrap_or(1).max(1);
-        let kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
+        let mut kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
+        let job = manifest.hash()?;
+        kinds.training.rotation_key = spec.privacy.compact.map(|_| job.0);
         Ok(Self {
-            job: manifest.hash()?,
+            job,
             roster: roster(manifest, thresholds)?,
             numeric_features,
-            rounds: spec.training.rounds + u32::from(kinds.statistics.is_some()),
+            rounds: spec.training.rounds
+                + u32::from(kinds.statistics.is_some())
+                + u32::from(kinds.evaluation.is_some()),
             attempts,
             max_attempts,
             batch,
             layout,
             statistics: kinds.statistics,
             training: kinds.training,
+            evaluation: kinds.evaluation,
             privacy: kinds.privacy,
         })
     }
@@ -252,6 +295,7 @@ impl Plan {
     pub fn operation(&self, round: u32) -> Option<&OperationPlan> {
         match (&self.statistics, round) {
             (_, r) if r >= self.rounds => None,
+            (_, r) if r + 1 == self.rounds && self.evaluation.is_some() => self.evaluation.as_ref(),
             (Some(statistics), 0) => Some(statistics),
             _ => Some(&self.training),
         }
@@ -259,7 +303,14 @@ impl Plan {
 
     /// The state every party starts from.
     pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
-        ModelState::initial(&self.layout, self.numeric_features, manifest.spec.training.seed)
+        let training = &manifest.spec.training;
+        let state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        match &training.server {
+            Some(rule) => {
+                ModelState { second_moment: Some(rule.initial(self.layout.total())), ..state }
+            }
+            None => state.with_optimiser(training.optimiser),
+        }
     }
 
     /// The next state from a round's sum (signed integers, length as planned).
@@ -285,11 +336,20 @@ impl Plan {
         let mut next = state.clone();
         match operation.operation {
             Operation::Statistics => next.apply_statistics(sum, operation.scale),
+            // It measures the state and leaves it as it is.
+            Operation::Evaluation => next.completed += 1,
             Operation::Training => {
                 let round = state.completed - u32::from(self.statistics.is_some());
                 let training = &manifest.spec.training;
                 let scale = operation.scale_at(state);
-                next.apply_training(training, round, sum, scale, self.batch);
+                if let Some(rotation) = operation.rotation(state.completed) {
+                    let mut turned: Vec<f64> = sum.iter().map(|v| *v as f64).collect();
+                    rotation.inverse(&mut turned);
+                    next.apply_training(training, round, turned.into_iter(), scale, self.batch);
+                } else {
+                    let exact = sum.iter().map(|v| *v as f64);
+                    next.apply_training(training, round, exact, scale, self.batch);
+                }
                 let counted = operation.count_scale.zip(sum.last());
                 if let (Some((unit, count)), Some(rule)) =
                     (counted, &manifest.spec.privacy.adaptive_clip)
@@ -307,6 +367,19 @@ impl Plan {
     /// From the accountant.
     pub fn epsilon(&self) -> Result<Option<Epsilon>, PlanError> {
         Ok(self.privacy.as_ref().map(JobPrivacy::epsilon).transpose()?)
+    }
+
+    /// What the evaluation round's published sum (packed lanes) over so many survivors says; `None`
+    /// without such a round, or if the sum is of another shape or drowned in noise.
+    #[must_use]
+    pub fn quality(&self, manifest: &Manifest, sum: &[u8], survivors: usize) -> Option<Quality> {
+        let operation = self.evaluation.as_ref()?;
+        let scale = operation.scale;
+        let values = operation.from_lanes(&operation.unpack(sum)?);
+        let values: Vec<f64> = values.iter().map(|v| *v as f64 / scale).collect();
+        let noise = operation.release.as_ref().map_or(0.0, |r| r.sigma_local);
+        let sigma = noise * (survivors as f64).sqrt() / scale;
+        Quality::of(&values, manifest.spec.data.output_width() == 1, sigma)
     }
 
     /// Hash of everything that a round's masks are bound to besides model and cohort.
@@ -328,6 +401,7 @@ impl Plan {
 struct Dimensions {
     training: usize,
     statistics: usize,
+    evaluation: usize,
     count_noise: Option<f64>,
 }
 
@@ -335,13 +409,20 @@ struct Dimensions {
 #[derive(Clone, Copy)]
 struct Counts {
     training: u32,
-    statistics: u32,
+    /// Of each kind that has one round.
+    single: u32,
 }
 
 struct Kinds {
     statistics: Option<OperationPlan>,
     training: OperationPlan,
+    evaluation: Option<OperationPlan>,
     privacy: Option<JobPrivacy>,
+}
+
+/// Most records that one node may hold for a job.
+pub fn max_records_per_node(spec: &JobSpec) -> u64 {
+    if spec.data.text.is_some() { MAX_WINDOWS_PER_NODE } else { MAX_RECORDS_PER_NODE }
 }
 
 /// Refuses a model that is too large, before anything of its size is made.
@@ -353,7 +434,7 @@ fn check_size(spec: &JobSpec) -> Result<(), PlanError> {
             let total = total.map_or("more than 2^64".to_owned(), |t| t.to_string());
             Err(PlanError::Size(format!(
                 "model: {total} parameters over {inputs} inputs; at most {MAX_PARAMETERS} are \
-                 supported: make the hidden layers narrower"
+                 supported: make the model narrower"
             )))
         }
     }
@@ -399,7 +480,8 @@ fn releases(
     max_records: u64,
 ) -> Result<Kinds, PlanError> {
     let (privacy, unit) = (&spec.privacy, spec.unit());
-    let shape = Shape { unit, local: spec.training.local, max_records };
+    let holdout = spec.evaluation.map_or(0.0, |e| e.holdout);
+    let shape = Shape { unit, local: spec.training.local, max_records, holdout };
     // A record contributes (present, u, u^2) per numeric feature with |u| <= 1; a person or an
     // agency is clipped to, or averages to, the same norm.
     let statistics_clip = (dimensions.statistics as f64).sqrt();
@@ -415,6 +497,7 @@ fn releases(
         max_units_per_node: if unit == Unit::Silo { 1 } else { max_records },
         noise: privacy.mode.noise(),
         count_noise: None,
+        compact: None,
     };
     if !privacy.mode.is_private() {
         let without = |operation, dimension, clip, rate| {
@@ -432,6 +515,9 @@ fn releases(
                 privacy.clip_norm,
                 privacy.sampling_rate,
             )?,
+            evaluation: (dimensions.evaluation > 0)
+                .then(|| without(Operation::Evaluation, dimensions.evaluation, RECORD_NORM, 1.0))
+                .transpose()?,
             privacy: None,
         });
     }
@@ -441,23 +527,34 @@ fn releases(
             Release::derive(&parameters(dimensions.statistics, statistics_clip, z, 1.0))
         })
         .transpose()?;
+    let evaluation = spec
+        .evaluation
+        .map(|e| Release::derive(&parameters(e.vector_len(), RECORD_NORM, e.noise_multiplier, 1.0)))
+        .transpose()?;
     let (clip, rate) = (privacy.clip_norm, privacy.sampling_rate);
     let wanted = |z| ReleaseParameters {
         count_noise: dimensions.count_noise,
+        compact: privacy.compact,
         ..parameters(dimensions.training, clip, z, rate)
     };
-    let statistics_releases = statistics.as_ref().map_or(0, |_| counts.statistics);
+    let single = |release: &Option<Release>| release.as_ref().map_or(0, |_| counts.single);
+    let (statistics_releases, evaluation_releases) = (single(&statistics), single(&evaluation));
     let job = match (privacy.noise_multiplier, privacy.epsilon) {
         (Some(z), _) => JobPrivacy {
             statistics,
             statistics_releases,
+            evaluation,
+            evaluation_releases,
             training: Release::derive(&wanted(z))?,
             training_releases: counts.training,
             delta: privacy.delta,
         },
         (None, Some(target)) => {
-            let statistics = statistics.map(|release| (release, statistics_releases));
-            JobPrivacy::calibrate(target, privacy.delta, statistics, &wanted(1.0), counts.training)?
+            let others = FixedReleases {
+                statistics: statistics.map(|release| (release, statistics_releases)),
+                evaluation: evaluation.map(|release| (release, evaluation_releases)),
+            };
+            JobPrivacy::calibrate(target, privacy.delta, others, &wanted(1.0), counts.training)?
         }
         (None, None) => {
             return Err(PlanError::Size("privacy: epsilon or noise_multiplier is missing".into()));
@@ -467,6 +564,7 @@ fn releases(
     Ok(Kinds {
         statistics: job.statistics.as_ref().map(|r| kind(Operation::Statistics, r)).transpose()?,
         training: kind(Operation::Training, &job.training)?,
+        evaluation: job.evaluation.as_ref().map(|r| kind(Operation::Evaluation, r)).transpose()?,
         privacy: Some(job),
     })
 }
@@ -476,9 +574,14 @@ struct Shape {
     unit: Unit,
     local: Option<LocalSpec>,
     max_records: u64,
+    holdout: f64,
 }
 
 impl Shape {
+    fn holdout(&self, operation: Operation) -> f64 {
+        if operation == Operation::Statistics { 0.0 } else { self.holdout }
+    }
+
     fn local(&self, operation: Operation) -> Option<LocalSpec> {
         self.local.filter(|_| operation == Operation::Training)
     }
@@ -501,8 +604,10 @@ fn with_noise(
         max_records: shape.max_records,
         sampling_rate: p.sampling_rate,
         unit: shape.unit,
+        holdout: shape.holdout(operation),
         local: shape.local(operation),
         release: Some(release),
+        rotation_key: None,
     })
 }
 
@@ -528,8 +633,10 @@ fn without_noise(
         max_records: shape.max_records,
         sampling_rate,
         unit: if local.is_some() { Unit::Silo } else { shape.unit },
+        holdout: shape.holdout(operation),
         local,
         release: None,
+        rotation_key: None,
     })
 }
 

@@ -4,15 +4,22 @@
 //! families and operations that are compiled in: there is no code in a job.
 
 mod data;
+mod model;
+mod training;
 
 use serde::{Deserialize, Serialize};
-use tributary_dp::{NoiseScope, Unit};
+use tributary_dp::{Compact, NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
+
+use crate::evaluation::EvaluationSpec;
 
 pub use data::{
     DEFAULT_RECORDS_PER_PERSON, DataSpec, FeatureSpec, LabelSpec, LabelValues, MAX_CLASSES,
-    MAX_INPUTS, MAX_RECORDS_PER_PERSON, Scaling, Transform,
+    MAX_CONTEXT, MAX_INPUTS, MAX_RECORDS_PER_PERSON, MAX_VOCABULARY, Scaling, TextSpec,
+    TokenizerSpec, Transform,
 };
+pub use model::{ModelSpec, NormKind};
+pub use training::{LocalSpec, OptimiserKind, TrainingSpec};
 
 /// Longest description, characters.
 pub const MAX_DESCRIPTION_CHARS: usize = 256;
@@ -38,59 +45,11 @@ pub struct JobSpec {
     pub training: TrainingSpec,
     /// Privacy mode and its parameters.
     pub privacy: PrivacySpec,
+    /// A last round that measures the model on held-out records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationSpec>,
     /// Thresholds of secure aggregation.
     pub secure_aggregation: SecureAggregationSpec,
-}
-
-/// Model family with its size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "family", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ModelSpec {
-    /// Fully connected layers with ReLU between them, ending in one logit (binary cross-entropy) or
-    /// one per class (softmax cross-entropy). An empty `hidden` is logistic regression.
-    Mlp {
-        /// Width of each hidden layer.
-        hidden: Vec<u32>,
-    },
-}
-
-/// The server's optimiser: SGD with momentum on the summed, clipped, noised gradients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSpec {
-    /// Training rounds, one secure sum each.
-    pub rounds: u32,
-    /// Learning rate of the first round.
-    pub learning_rate: f32,
-    /// Learning rate of the last round; linear in between. Defaults to `learning_rate`.
-    #[serde(default)]
-    pub final_learning_rate: Option<f32>,
-    /// Heavy-ball momentum in `[0, 1)`.
-    #[serde(default)]
-    pub momentum: f32,
-    /// Seed of the initial model.
-    #[serde(default)]
-    pub seed: u64,
-    /// Training at the agency between two rounds: then what travels is the change of the model and
-    /// not one gradient. Needed in mode `silo`, possible in mode `none`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local: Option<LocalSpec>,
-}
-
-/// Local training: heavy-ball SGD over shuffled minibatches (McMahan et al. 2017, "Communication-
-/// efficient learning of deep networks from decentralized data", Algorithm 1).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LocalSpec {
-    /// Passes over the agency's records in a round.
-    pub epochs: u32,
-    /// Records of a minibatch.
-    pub batch_size: u32,
-    /// Learning rate at the agency; the server's multiplies the mean change.
-    pub learning_rate: f32,
-    /// Heavy-ball momentum in `[0, 1)`.
-    #[serde(default)]
-    pub momentum: f32,
 }
 
 /// Who is protected against whom.
@@ -195,6 +154,10 @@ pub struct PrivacySpec {
     /// units' norms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive_clip: Option<AdaptiveClip>,
+    /// Compact encoding (`compact = { resolution = 4 }`): fewer bits a parameter, at a little more noise.
+    /// Without it the encoding is wide. `simulate privacy --nodes N --dim D` shows both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact: Option<Compact>,
 }
 
 /// Adaptive clipping (Andrew et al. 2021, "Differentially private learning with adaptive clipping"):
@@ -350,83 +313,15 @@ impl JobSpec {
         }
         self.data.validate()?;
         self.model.validate()?;
+        self.model.validate_for(&self.data)?;
         self.training.validate()?;
         self.privacy.validate()?;
         self.validate_local()?;
         self.validate_persons()?;
+        if let Some((field, problem)) = self.evaluation.as_ref().and_then(EvaluationSpec::problem) {
+            return Err(SpecError::new(format!("evaluation.{field}"), problem));
+        }
         self.secure_aggregation.validate()
-    }
-}
-
-impl ModelSpec {
-    /// Number of parameters from `inputs` features to `outputs` logits, computed without laying
-    /// anything out; `None` if it is beyond u64.
-    pub fn parameters(&self, inputs: usize, outputs: usize) -> Option<u64> {
-        let Self::Mlp { hidden } = self;
-        let mut fan_in = u64::try_from(inputs).ok()?;
-        let outputs = u64::try_from(outputs).ok()?;
-        let mut total = 0u64;
-        for out in hidden.iter().map(|w| u64::from(*w)).chain([outputs]) {
-            total = total.checked_add(fan_in.checked_add(1)?.checked_mul(out)?)?;
-            fan_in = out;
-        }
-        Some(total)
-    }
-
-    fn validate(&self) -> Result<(), SpecError> {
-        let Self::Mlp { hidden } = self;
-        if hidden.len() > 8 || hidden.iter().any(|w| *w == 0 || *w > 65_536) {
-            return Err(SpecError::new(
-                "model.hidden",
-                "at most 8 layers of 1 to 65,536 units each",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl TrainingSpec {
-    /// Learning rate of a 0-based training round; linear from first to last, `+ - * /` only.
-    pub fn learning_rate_at(&self, round: u32) -> f32 {
-        let last = self.final_learning_rate.unwrap_or(self.learning_rate);
-        if self.rounds <= 1 {
-            return self.learning_rate;
-        }
-        let progress = round.min(self.rounds - 1) as f32 / (self.rounds - 1) as f32;
-        self.learning_rate + (last - self.learning_rate) * progress
-    }
-
-    fn validate(&self) -> Result<(), SpecError> {
-        if self.rounds == 0 || self.rounds > 100_000 {
-            return Err(SpecError::new("training.rounds", "between 1 and 100,000"));
-        }
-        let rates = [Some(self.learning_rate), self.final_learning_rate];
-        if rates.iter().flatten().any(|r| !r.is_finite() || *r <= 0.0) {
-            return Err(SpecError::new("training.learning_rate", "must be finite and positive"));
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(SpecError::new("training.momentum", "must be in [0, 1)"));
-        }
-        self.local.as_ref().map_or(Ok(()), LocalSpec::validate)
-    }
-}
-
-impl LocalSpec {
-    fn validate(&self) -> Result<(), SpecError> {
-        if self.epochs == 0 || self.epochs > 1000 {
-            return Err(SpecError::new("training.local.epochs", "between 1 and 1000"));
-        }
-        if self.batch_size == 0 || self.batch_size > 1 << 20 {
-            return Err(SpecError::new("training.local.batch_size", "between 1 and 1,048,576"));
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            let text = "must be finite and positive";
-            return Err(SpecError::new("training.local.learning_rate", text));
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(SpecError::new("training.local.momentum", "must be in [0, 1)"));
-        }
-        Ok(())
     }
 }
 
@@ -443,6 +338,16 @@ impl PrivacySpec {
             return Err(SpecError::new("privacy.delta", "must be in (0, 0.01)"));
         }
         self.adaptive_clip.as_ref().map_or(Ok(()), |clip| clip.validate(self.mode))?;
+        if let Some(compact) = self.compact {
+            if !self.mode.is_private() {
+                let text = "trades noise for bytes, and mode \"none\" has no noise: remove it";
+                return Err(SpecError::new("privacy.compact", text));
+            }
+            if !(0.25..=100.0).contains(&compact.resolution) {
+                let text = "must be between 0.25 and 100";
+                return Err(SpecError::new("privacy.compact.resolution", text));
+            }
+        }
         match (self.mode, self.epsilon, self.noise_multiplier) {
             (PrivacyMode::None, None, None) => Ok(()),
             (PrivacyMode::None, ..) => Err(SpecError::new(

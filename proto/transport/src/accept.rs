@@ -1,17 +1,19 @@
 //! From a listening socket to authenticated connections: the accept loop.
 //!
 //! Handshakes run beside each other, bounded in number and time. A connection ends by itself when
-//! its agency is revoked, when its certificate ends, when an anonymous client overstays, and when
-//! the server stops.
+//! its member or certificate is revoked, when its certificate ends or its authority is no longer
+//! trusted, when an anonymous client overstays, and when the server stops.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -19,11 +21,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
+use tributary_wire::Member;
 
-use crate::certificate;
-use crate::identity;
 use crate::peer::{PeerIdentity, PeerInfo};
-use crate::server::{ServerOptions, ServerTls};
+use crate::server::{Current, ServerOptions, ServerTls};
 use crate::socket;
 
 /// How long to wait when the operating system has no more file handles for us.
@@ -35,7 +36,13 @@ pub(crate) struct PeerStream {
     info: PeerInfo,
     end: Pin<Box<dyn Future<Output = End> + Send>>,
     ended: Option<End>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Option<Seat>),
+}
+
+/// One of the connections that a member may have; given back when it is dropped.
+struct Seat {
+    member: Member,
+    taken: Arc<Mutex<BTreeMap<Member, usize>>>,
 }
 
 /// Why the server ended a connection.
@@ -43,6 +50,7 @@ pub(crate) struct PeerStream {
 pub(crate) enum End {
     Revoked,
     CertificateEnded,
+    AuthorityGone,
     AnonymousTooLong,
     Stopping,
 }
@@ -58,7 +66,8 @@ pub(crate) fn incoming(
     let door = Arc::new(Door {
         tls,
         handshakes: Arc::new(Semaphore::new(options.max_handshakes)),
-        agencies: Arc::new(Semaphore::new(options.max_connections)),
+        members: Arc::new(Semaphore::new(options.max_connections)),
+        seats: Arc::default(),
         strangers: Arc::new(Semaphore::new(options.max_anonymous_connections)),
         options,
         stop,
@@ -71,7 +80,8 @@ pub(crate) fn incoming(
 struct Door {
     tls: Arc<ServerTls>,
     handshakes: Arc<Semaphore>,
-    agencies: Arc<Semaphore>,
+    members: Arc<Semaphore>,
+    seats: Arc<Mutex<BTreeMap<Member, usize>>>,
     strangers: Arc<Semaphore>,
     options: ServerOptions,
     stop: watch::Receiver<bool>,
@@ -117,7 +127,9 @@ impl Door {
     /// The handshake, and what it says about the peer.
     async fn greet(&self, stream: TcpStream, remote: SocketAddr) -> Result<PeerStream, String> {
         socket::tune(&stream).map_err(|e| e.to_string())?;
-        let acceptor = TlsAcceptor::from(self.tls.current());
+        let settings = self.tls.watch();
+        let current = settings.borrow().clone();
+        let acceptor = TlsAcceptor::from(current.config.clone());
         let tls = tokio::time::timeout(self.options.handshake_timeout, acceptor.accept(stream))
             .await
             .map_err(|_| format!("no handshake within {:?}", self.options.handshake_timeout))?
@@ -127,46 +139,100 @@ impl Door {
             .negotiated_key_exchange_group()
             .and_then(|group| group.name().as_str())
             .unwrap_or("unknown");
-        let leaf = session.peer_certificates().and_then(<[_]>::first);
-        // The handshake verified the chain; this reads the name and the end out of it.
-        let (identity, not_after) = match leaf {
+        // The handshake verified the chain; this says which member it was that got through.
+        let chain: Vec<CertificateDer<'static>> = session
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|der| der.clone().into_owned())
+            .collect();
+        let (identity, certificate) = match chain.split_first() {
             None => (PeerIdentity::Anonymous, None),
-            Some(der) => {
-                let agency =
-                    identity::agency_of(der, self.tls.trust_domain()).map_err(|e| e.to_string())?;
-                let validity = certificate::validity(der).map_err(|e| e.to_string())?;
-                (PeerIdentity::Agency(agency), Some(validity.not_after))
+            Some((leaf, rest)) => {
+                let found = current.members.identify(leaf, rest, UnixTime::now());
+                let (member, certificate) = found.map_err(|e| e.to_string())?;
+                (PeerIdentity::Member(member), Some(certificate))
             }
         };
-        let places = match identity {
-            PeerIdentity::Anonymous => &self.strangers,
-            PeerIdentity::Agency(_) => &self.agencies,
+        let (places, seat) = match &identity {
+            PeerIdentity::Anonymous => (&self.strangers, None),
+            PeerIdentity::Member(member) => (&self.members, Some(self.seat(member)?)),
         };
         let place = places.clone().try_acquire_owned().map_err(|_| "too many connections")?;
         let revocations = self.tls.revocations().clone();
-        let info = PeerInfo { identity, remote, key_exchange, revocations };
-        let end = Box::pin(end(info.clone(), not_after, self.options.clone(), self.stop.clone()));
-        Ok(PeerStream { tls, info, end, ended: None, _place: place })
+        let info = PeerInfo { identity, certificate, remote, key_exchange, revocations };
+        let shown = Shown { info: info.clone(), chain, settings };
+        let end = Box::pin(end(shown, self.options.clone(), self.stop.clone()));
+        Ok(PeerStream { tls, info, end, ended: None, _place: (place, seat) })
+    }
+
+    /// A place for one more connection of a member.
+    fn seat(&self, member: &Member) -> Result<Seat, String> {
+        let most = self.options.max_connections_per_member;
+        // A panic elsewhere says nothing about the numbers.
+        let mut taken = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(member.clone()).or_default();
+        if *count >= most {
+            return Err(format!("{member} has {most} connections already"));
+        }
+        *count += 1;
+        Ok(Seat { member: member.clone(), taken: self.seats.clone() })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.member) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.member);
+            }
+        }
+    }
+}
+
+/// What a peer has shown, and the settings it is held against.
+struct Shown {
+    info: PeerInfo,
+    chain: Vec<CertificateDer<'static>>,
+    settings: watch::Receiver<Arc<Current>>,
+}
+
+impl Shown {
+    /// Waits until the settings no longer accept the chain as the same member's.
+    async fn until_foreign(mut self) {
+        loop {
+            if self.settings.changed().await.is_err() {
+                // Nobody replaces the settings any more.
+                std::future::pending::<()>().await;
+            }
+            let members = self.settings.borrow_and_update().members.clone();
+            let Some((leaf, rest)) = self.chain.split_first() else { continue };
+            let same = members
+                .identify(leaf, rest, UnixTime::now())
+                .is_ok_and(|(member, _)| PeerIdentity::Member(member) == self.info.identity);
+            if !same {
+                return;
+            }
+        }
     }
 }
 
 /// Waits for the first reason to end a connection.
-async fn end(
-    info: PeerInfo,
-    not_after: Option<SystemTime>,
-    options: ServerOptions,
-    mut stop: watch::Receiver<bool>,
-) -> End {
+async fn end(shown: Shown, options: ServerOptions, mut stop: watch::Receiver<bool>) -> End {
+    let PeerInfo { identity, certificate, revocations, .. } = shown.info.clone();
     let own = async {
-        match &info.identity {
-            PeerIdentity::Anonymous => {
+        match (&identity, &certificate) {
+            (PeerIdentity::Member(member), Some(certificate)) => tokio::select! {
+                () = revocations.until_refused(member, certificate) => End::Revoked,
+                () = until(certificate.not_after) => End::CertificateEnded,
+                () = shown.until_foreign() => End::AuthorityGone,
+            },
+            _ => {
                 tokio::time::sleep(options.anonymous_lifetime).await;
                 End::AnonymousTooLong
             }
-            PeerIdentity::Agency(agency) => tokio::select! {
-                () = info.revocations.clone().until_revoked(agency) => End::Revoked,
-                () = until(not_after) => End::CertificateEnded,
-            },
         }
     };
     tokio::select! {
@@ -177,8 +243,7 @@ async fn end(
 }
 
 /// Sleeps in short steps until the wall clock has passed `time`, which may jump.
-async fn until(time: Option<SystemTime>) {
-    let Some(time) = time else { return std::future::pending().await };
+async fn until(time: SystemTime) {
     while let Ok(left) = time.duration_since(SystemTime::now()) {
         if left.is_zero() {
             return;

@@ -9,8 +9,9 @@ mod text;
 
 use serde::Serialize;
 use tributary_dp::{
-    Adversary, DpError, JobPrivacy, LossMechanism, NoiseScope, RdpCurve, Release,
-    ReleaseParameters, calibrate, epsilon_for_noise, max_sampling_rate, max_steps, pld_epsilon,
+    Adversary, Compact, DpError, FixedReleases, JobPrivacy, LossMechanism, NoiseScope, RdpCurve,
+    Release, ReleaseParameters, calibrate, epsilon_for_noise, max_sampling_rate, max_steps,
+    pld_epsilon,
 };
 
 pub use table::{Sweep, SweepRow};
@@ -73,8 +74,10 @@ pub struct Answer {
     pub epsilon_estimate: Option<f64>,
     /// The four adversaries, if there is a federation.
     pub adversaries: Vec<Against>,
-    /// Bytes against noise, if there is a federation.
+    /// What a vector takes in wide encoding, if there is a federation.
     pub lanes: Option<Lanes>,
+    /// Bytes against noise of every encoding, if there is a federation.
+    pub encodings: Vec<Encoding>,
 }
 
 /// What holds against one adversary.
@@ -90,7 +93,20 @@ pub struct Against {
     pub epsilon_estimate: Option<f64>,
 }
 
-/// What a vector takes on the wire in wide mode.
+/// Bytes and noise of one encoding.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Encoding {
+    /// `privacy.compact.resolution` of a job; absent for the wide encoding.
+    pub resolution: Option<f64>,
+    /// Bits of a lane.
+    pub bits: u8,
+    /// Bytes of a node's vector and round, packed.
+    pub vector_bytes: u64,
+    /// Noise over what it would be if nothing were rounded.
+    pub relative_noise: f64,
+}
+
+/// What a vector takes on the wire in wide encoding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Lanes {
     /// Parameters.
@@ -126,7 +142,13 @@ impl Question {
                 let z = match &self.federation {
                     Some(federation) => {
                         let shape = federation.parameters(1.0, q);
-                        let job = JobPrivacy::calibrate(target, delta, None, &shape, t)?;
+                        let job = JobPrivacy::calibrate(
+                            target,
+                            delta,
+                            FixedReleases::default(),
+                            &shape,
+                            t,
+                        )?;
                         job.training.parameters.noise_multiplier
                     }
                     None => calibrate(target, delta, &none, t, q, &none)?,
@@ -167,6 +189,7 @@ impl Question {
             epsilon_estimate: None,
             adversaries: Vec::new(),
             lanes: None,
+            encodings: Vec::new(),
         };
         match &self.federation {
             None => {
@@ -194,6 +217,8 @@ impl Answer {
         let job = JobPrivacy {
             statistics: None,
             statistics_releases: 0,
+            evaluation: None,
+            evaluation_releases: 0,
             training,
             training_releases: self.rounds,
             delta: self.delta,
@@ -216,11 +241,37 @@ impl Answer {
             dimension: federation.dimension,
             bits,
             bytes_per_parameter: f64::from(bits) / 8.0,
-            vector_bytes: (federation.dimension as u64 * u64::from(bits)).div_ceil(8),
+            vector_bytes: packed_bytes(federation.dimension, bits),
             sigma_local: job.training.sigma_local,
         });
+        self.encodings = Encoding::table(&parameters);
         Ok(())
     }
+}
+
+impl Encoding {
+    /// Wide, and compact at the resolutions from 8 down to 1/2; those that do not fit are left out.
+    fn table(parameters: &ReleaseParameters) -> Vec<Self> {
+        let of = |resolution: Option<f64>| {
+            let compact = resolution.map(|resolution| Compact { resolution });
+            let release =
+                Release::derive(&ReleaseParameters { compact, ..parameters.clone() }).ok()?;
+            let unit = release.scale * parameters.clip_norm;
+            Some(Self {
+                resolution,
+                bits: release.lane_bits,
+                vector_bytes: packed_bytes(parameters.dimension, release.lane_bits),
+                relative_noise: release.sensitivity / unit,
+            })
+        };
+        let compact = [8.0, 4.0, 2.0, 1.0, 0.5].map(Some);
+        [None].into_iter().chain(compact).filter_map(of).collect()
+    }
+}
+
+/// Bytes of `dimension` lanes of `bits` bits, packed.
+fn packed_bytes(dimension: usize, bits: u8) -> u64 {
+    (dimension as u64 * u64::from(bits)).div_ceil(8)
 }
 
 impl Federation {
@@ -237,6 +288,7 @@ impl Federation {
             max_units_per_node: ASSUMED_UNITS,
             noise: NoiseScope::Distributed,
             count_noise: None,
+            compact: None,
         }
     }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Answer {
         if let Some(lanes) = &self.lanes {
             writeln!(
                 f,
-                "\nbytes against noise (wide mode): {} parameters in lanes of {} bits, {} bytes a \
+                "\nwide encoding: {} parameters in lanes of {} bits, {} bytes a \
                  parameter,\n{} bytes a node and round; one node's noise has sigma {:.0} units",
                 lanes.dimension,
                 lanes.bits,
@@ -45,6 +45,14 @@ impl fmt::Display for Answer {
                 lanes.vector_bytes,
                 lanes.sigma_local
             )?;
+        }
+        if !self.encodings.is_empty() {
+            writeln!(f, "\nbytes against noise  bits  MB a round    noise")?;
+        }
+        for e in &self.encodings {
+            let name = e.resolution.map_or("wide".to_owned(), |r| format!("compact = {r}"));
+            let (megabytes, more) = (e.vector_bytes as f64 / 1e6, (e.relative_noise - 1.0) * 100.0);
+            writeln!(f, "{name:<19} {:>5} {megabytes:>11.3} {:>+8.1} %", e.bits, more)?;
         }
         write!(f, "\n{NOTE}")
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use tributary_job::Plan;
 use tributary_round::RoundEntry;
+use tributary_simulations::data::DataDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
 use tributary_simulations::plan_report::manifest_for;
@@ -81,6 +82,12 @@ pub fn declared(scenario: &Scenario) -> Result<Vec<u64>> {
             let count = scenario.job.agencies.len();
             Ok(synthetic.records.iter().take(count).map(|n| u64::from(*n)).collect())
         }
+        DataSource::SyntheticText(corpus) => {
+            // How many windows a corpus makes is known once it is there.
+            let folder = tempfile::tempdir().context("a temporary folder for the corpus")?;
+            let data = corpus.write(&scenario.job.agencies, DataDir::new(folder.path()))?;
+            Ok(data.load(&scenario.job.agencies, &scenario.job.data)?.sizes())
+        }
         DataSource::Folder(data) => {
             Ok(data.load(&scenario.job.agencies, &scenario.job.data)?.sizes())
         }
@@ -96,9 +103,12 @@ fn epsilon_so_far(plan: &Plan) -> Result<Vec<f64>> {
         None => training.clone(),
     };
     let mut out = Vec::with_capacity(plan.rounds as usize);
-    for _ in 0..plan.rounds {
+    for round in 0..plan.rounds {
         out.push(tributary_dp::epsilon(&curve, privacy.delta)?.epsilon);
-        curve += &training;
+        match &privacy.evaluation {
+            Some(release) if round + 2 == plan.rounds => curve += &release.rdp()?,
+            _ => curve += &training,
+        }
     }
     Ok(out)
 }

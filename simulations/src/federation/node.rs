@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tributary_dp::SecretRng;
 use tributary_job::spec::PrivacyMode;
-use tributary_job::{JobSpec, Plan};
+use tributary_job::{JobSpec, Operation, Plan};
 use tributary_node::book::{Book, BudgetLimit, ProtectedUnit};
 use tributary_node::engine::{DatasetSource, Engine, Output, Record, Setup};
-use tributary_node::policy::Policy;
+use tributary_node::policy::{Approval, Policy, RosterTrust};
 use tributary_secagg::{Identity, VerifyingKey};
 use tributary_training::Dataset;
 use tributary_wire::session::{FromNode, Secagg, ToNode};
@@ -140,6 +140,7 @@ impl VirtualNode {
                             }
                         }
                     }
+                    Output::Audit(_) => {}
                     Output::Note(text) => {
                         tracing::debug!(agency = %self.recipe.agency, "{text}");
                     }
@@ -155,6 +156,7 @@ impl VirtualNode {
         let source = DatasetSource {
             declared_records: recipe.declared_records,
             load: Box::new(move |spec| Dataset::load_csv(&table, spec).map_err(|e| e.to_string())),
+            version: Box::new(|| Ok("simulated".to_owned())),
         };
         let trainer = recipe.trainer;
         let (seed, agency, draws) = (recipe.seed, recipe.agency.clone(), self.draws.clone());
@@ -187,7 +189,7 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
     Policy {
         datasets: vec![spec.dataset.clone()],
         modes: PrivacyMode::ALL.to_vec(),
-        model_families: vec!["mlp".into()],
+        model_families: vec![spec.model.family().into()],
         max_epsilon_per_job: f64::MAX,
         max_delta: spec.privacy.delta,
         min_survivors: plan.roster.thresholds.u_min,
@@ -202,6 +204,14 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
             .iter()
             .map(|column| (spec.dataset.clone(), column.clone()))
             .collect(),
+        operations: vec![Operation::Statistics, Operation::Training],
+        max_epsilon_per_year: f64::MAX,
+        max_memory_mib: u64::MAX,
+        max_disk_mib: u64::MAX,
+        max_threads: None,
+        hours: Vec::new(),
+        roster: RosterTrust::Aggregator,
+        approval: Approval::not_required(),
     }
 }
 

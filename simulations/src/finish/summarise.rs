@@ -2,16 +2,21 @@
 //!
 //! Arithmetic on what is already verified and measured; reads and writes nothing.
 
+use tributary_job::Operation;
 use tributary_training::Evaluation;
 
 use super::{Finish, auc, defined};
+use tributary_job::evaluation::Quality;
+
 use crate::baselines::Baselines;
 use crate::charges::{Charges, epsilon_by_round};
 use crate::error::SimulationError;
 use crate::evidence::is_simulated;
 use crate::replay::Replay;
 use crate::statement;
-use crate::summary::{AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary};
+use crate::summary::{
+    AgainstAdversary, BitsPerToken, CurvePoint, RecordHead, RoundMillis, Summary,
+};
 
 /// The summary of a verified run; `finish` and `total` are still missing from its seconds.
 pub(super) fn summarise(
@@ -48,7 +53,7 @@ pub(super) fn summarise(
             .collect(),
         rounds: record.rounds.len() as u32,
         training_rounds: training_rounds(replayed).count() as u32,
-        attempts: charges.statistics + charges.training,
+        attempts: charges.all(),
         survivors: entries().map(|r| r.survivors.clone()).collect(),
         dropped: dropped.map(|r| (r.round, r.dropped.clone())).collect(),
         min_survivors: plan.roster.thresholds.u_min,
@@ -58,10 +63,12 @@ pub(super) fn summarise(
         test_log_loss: defined("log-loss", last.log_loss)?,
         test_records: last.records as u64,
         learning_curve: curve.to_vec(),
+        held_out: quality(task, replayed)?,
         pooled_test_auc: auc(outputs, &baselines.pooled)?,
         silo_test_auc: aucs.into_iter().filter_map(|(name, v)| Some((name, v?))).collect(),
         pooled_test_accuracy: defined("accuracy", baselines.pooled.accuracy)?,
         silo_test_accuracy: baselines.silos.iter().map(accuracy).collect::<Result<_, _>>()?,
+        bits_per_token: spec.data.is_language_model().then(|| bits(last, baselines)).transpose()?,
         mode: spec.privacy.mode.name().into(),
         epsilon: claims.map(|c| c.epsilon),
         delta: spec.privacy.delta,
@@ -96,11 +103,35 @@ pub(super) fn summarise(
     })
 }
 
+/// What the evaluation round says about the agencies' held-out records.
+fn quality(task: &Finish<'_>, replayed: &Replay) -> Result<Option<Quality>, SimulationError> {
+    let plan = &replayed.plan;
+    let last = plan.rounds.saturating_sub(1);
+    if plan.evaluation.is_none() || replayed.record.rounds.len() as u32 != plan.rounds {
+        return Ok(None);
+    }
+    let survivors = replayed.record.rounds.last().map_or(0, |r| r.entry.survivors.len());
+    let bytes = task.run.read_sum(last)?;
+    Ok(plan.quality(&replayed.manifest, &bytes, survivors))
+}
+
+/// Nats are bits over ln 2.
+fn bits(last: &Evaluation, baselines: &Baselines) -> Result<BitsPerToken, SimulationError> {
+    let of = |e: &Evaluation| Ok(defined("log-loss", e.log_loss)? / std::f64::consts::LN_2);
+    let silos = baselines.silos.iter().map(|(name, e)| Ok((name.clone(), of(e)?)));
+    Ok(BitsPerToken {
+        federated: of(last)?,
+        pooled: of(&baselines.pooled)?,
+        silos: silos.collect::<Result<_, SimulationError>>()?,
+    })
+}
+
 /// Training rounds of the record: number of survivors and bytes up.
 fn training_rounds(replayed: &Replay) -> impl Iterator<Item = (usize, u64)> {
-    let first = u32::from(replayed.plan.statistics.is_some());
+    let plan = &replayed.plan;
     let rounds = replayed.record.rounds.iter().map(|r| &r.entry);
-    rounds.filter(move |r| r.round >= first).map(|r| (r.survivors.len(), r.bytes_up))
+    let trains = |round| plan.operation(round).is_some_and(|o| o.operation == Operation::Training);
+    rounds.filter(move |r| trains(r.round)).map(|r| (r.survivors.len(), r.bytes_up))
 }
 
 fn bytes_up_per_parameter(replayed: &Replay) -> f64 {

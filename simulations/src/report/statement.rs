@@ -104,6 +104,7 @@ fn releases(body: &mut String, claims: &Claims) {
         let kind = match claim.kind {
             ReleaseKind::Statistics => "statistics",
             ReleaseKind::Training => "training",
+            ReleaseKind::Evaluation => "evaluation",
         };
         let p = &claim.release.parameters;
         let _ = write!(

@@ -30,6 +30,7 @@ pub(crate) fn example() -> Summary {
         test_accuracy: 0.7,
         test_log_loss: 0.5,
         test_records: 1000,
+        held_out: None,
         learning_curve: vec![
             CurvePoint { round: 1, test_auc: Some(0.5), test_accuracy: 0.5, test_log_loss: 0.7 },
             CurvePoint { round: 6, test_auc: Some(0.74), test_accuracy: 0.7, test_log_loss: 0.5 },
@@ -38,6 +39,7 @@ pub(crate) fn example() -> Summary {
         silo_test_auc: BTreeMap::from([("a".into(), 0.71), ("b".into(), 0.45), ("c".into(), 0.6)]),
         pooled_test_accuracy: 0.71,
         silo_test_accuracy: BTreeMap::from([("a".into(), 0.69), ("b".into(), 0.5)]),
+        bits_per_token: None,
         mode: "record".into(),
         epsilon: Some(1.5),
         delta: 1e-6,

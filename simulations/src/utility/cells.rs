@@ -105,7 +105,7 @@ impl<'a> Bench<'a> {
         let run = Run {
             problem: self.problem.name.to_owned(),
             what: What::Federated,
-            mode: settings.mode.name().to_owned(),
+            mode: settings.label().to_owned(),
             target: settings.epsilon,
             seed,
             accuracy: accuracy(&measured)?,

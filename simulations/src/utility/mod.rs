@@ -4,6 +4,7 @@
 //! [`crate::federation`] always does, and writes `utility.json`, `utility.md` and a picture of each
 //! problem. Finished cells are kept below `cells/`: a run that was stopped goes on where it was.
 
+mod algorithms;
 mod cells;
 mod digits;
 mod document;

@@ -54,7 +54,8 @@ fn picture(problem: &str, rows: &[&Row]) -> String {
     let middle = f64::midpoint(X.0, X.1);
     svg.text("", (middle, Y.0 + 42.0), "middle", "epsilon of the whole job (logarithmic)");
     let mut labels: Vec<(String, f64)> = Vec::new();
-    for row in rows.iter().filter(|row| row.target.is_none()) {
+    let compared = |row: &&&Row| row.what != What::Federated || row.mode == "none";
+    for row in rows.iter().filter(|row| row.target.is_none()).filter(compared) {
         let (value, _) = row.quality();
         svg.line("ref", (X.0, y.at(value)), (X.1, y.at(value)));
         let name = if row.what == What::Federated { "federated, no privacy" } else { row.label() };

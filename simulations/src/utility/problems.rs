@@ -8,6 +8,7 @@ use std::path::Path;
 use tributary_job::JobSpec;
 use tributary_job::spec::{FeatureSpec, PrivacyMode};
 
+use super::algorithms::Algorithm;
 use super::{Choice, Options, digits, heart};
 use crate::data::DataDir;
 use crate::error::{SimulationError, write_file};
@@ -32,6 +33,8 @@ pub struct Problem {
 pub struct Settings {
     /// The mode.
     pub mode: PrivacyMode,
+    /// How to train.
+    pub algorithm: Algorithm,
     /// Epsilon of the whole job; absent in mode `none`.
     pub epsilon: Option<f64>,
     /// Training rounds.
@@ -116,6 +119,7 @@ impl Problem {
         job.privacy.epsilon = settings.epsilon;
         job.privacy.sampling_rate = settings.sampling_rate;
         job.privacy.clip_norm = settings.clip_norm;
+        settings.algorithm.apply(&mut job.training);
         if settings.mode == PrivacyMode::Person {
             job.data.person_column = Some(digits::WRITER.to_owned());
             job.data.max_records_per_person = Some(128);
@@ -125,17 +129,26 @@ impl Problem {
 }
 
 impl Settings {
-    /// Short name: mode and epsilon.
+    /// Short name: label and epsilon.
     pub fn name(&self) -> String {
         match self.epsilon {
-            Some(epsilon) => format!("{}-{epsilon}", self.mode.name()),
-            None => self.mode.name().to_owned(),
+            Some(epsilon) => format!("{}-{epsilon}", self.label()),
+            None => self.label().to_owned(),
+        }
+    }
+
+    /// The mode, or the algorithm where agencies train between rounds.
+    pub fn label(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::FedSgd => self.mode.name(),
+            other => other.name(),
         }
     }
 
     fn none(rounds: u32, sampling_rate: f64, clip_norm: f64, rate: f32) -> Self {
         Self {
             mode: PrivacyMode::None,
+            algorithm: Algorithm::FedSgd,
             epsilon: None,
             rounds,
             sampling_rate,
@@ -148,10 +161,14 @@ impl Settings {
 
 fn heart_settings() -> Vec<Settings> {
     let mut out = vec![Settings::none(60, 1.0, 10.0, 1.0)];
+    for algorithm in Algorithm::LOCAL {
+        out.push(Settings { algorithm, ..Settings::none(30, 1.0, 10.0, 1.0) });
+    }
     for mode in [PrivacyMode::Central, PrivacyMode::Record, PrivacyMode::RecordLocal] {
         for epsilon in [0.5, 1.0, 3.0, 8.0] {
             out.push(Settings {
                 mode,
+                algorithm: Algorithm::FedSgd,
                 epsilon: Some(epsilon),
                 rounds: 20,
                 sampling_rate: 1.0,
@@ -173,6 +190,7 @@ fn digits_settings() -> Vec<Settings> {
             let person = mode == PrivacyMode::Person;
             out.push(Settings {
                 mode,
+                algorithm: Algorithm::FedSgd,
                 epsilon: Some(epsilon),
                 rounds: if person { 40 } else { 120 },
                 sampling_rate: if person { 0.5 } else { 0.25 },
@@ -191,6 +209,7 @@ fn flights_settings() -> Vec<Settings> {
         for epsilon in [0.5, 1.0, 2.0] {
             out.push(Settings {
                 mode,
+                algorithm: Algorithm::FedSgd,
                 epsilon: Some(epsilon),
                 rounds: 100,
                 sampling_rate: 0.03,

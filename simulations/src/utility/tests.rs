@@ -101,6 +101,8 @@ fn from_raw_files_to_table_and_picture() {
         ]
     };
     let mut expected = of("heart");
+    let algorithms = algorithms::Algorithm::LOCAL.map(|a| ("heart", a.name(), None));
+    expected.splice(3..3, algorithms);
     expected.extend(of("digits"));
     expected.push(("digits", "person", Some(1.0)));
     assert_eq!(rows, expected);

@@ -6,6 +6,7 @@
 mod budget;
 mod certificates;
 mod configuration;
+mod disk;
 mod enrolment;
 mod protocol;
 mod storage;

@@ -129,6 +129,7 @@ impl From<Operation> for ReleaseKind {
         match operation {
             Operation::Statistics => Self::Statistics,
             Operation::Training => Self::Training,
+            Operation::Evaluation => Self::Evaluation,
         }
     }
 }
@@ -179,6 +180,11 @@ impl JobCost {
             let count = privacy.statistics_releases;
             let planned = planned(statistics, count, count.saturating_sub(1))?;
             releases.insert(ReleaseKind::Statistics, planned);
+        }
+        if let Some(evaluation) = &privacy.evaluation {
+            let count = privacy.evaluation_releases;
+            let planned = planned(evaluation, count, count.saturating_sub(1))?;
+            releases.insert(ReleaseKind::Evaluation, planned);
         }
         let guarantee = privacy.guarantee(Adversary::Colluders)?;
         let terms = guarantee.delta_terms;

@@ -8,13 +8,14 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use tributary_wire::DatasetName;
 
-use super::Dir;
+use super::{Dir, desk};
+use crate::audit::{self, Event};
 use crate::book::{Book, BudgetLimit, MIN_DELTA, ProtectedUnit};
 use crate::data_dir::DataDir;
 use crate::records::{Kind, Records};
 use crate::session::timestamp;
 use crate::storage::{DatasetRow, Source};
-use crate::twins;
+use crate::{twins, version};
 
 /// From which account a new dataset pays.
 #[derive(Debug, Clone)]
@@ -245,6 +246,16 @@ async fn add(
         Terms::Of(other) => Some(book.share(name, other, &at, &identity)?),
     };
     storage.add_dataset(&row, entry.as_ref()).await?;
+    let event = Event::DatasetAdded {
+        dataset: name.to_owned(),
+        declared_records,
+        dataset_version: version::of_content(
+            &content,
+            &version::salted(source, &storage.salt().await?),
+        ),
+        by: audit::operator(),
+    };
+    desk::note(&storage, &event).await?;
     let account = book.account_of(name).unwrap_or(name);
     let status = book.status(name).context("the dataset has no budget")?;
     let whose = match account == name {

@@ -162,10 +162,15 @@ impl Request {
         };
         // As the book reserves it.
         let step = privacy.training.rdp()?;
-        let fixed = match &privacy.statistics {
-            Some(release) => release.rdp()?.times(privacy.statistics_releases),
-            None => RdpCurve::zero(),
-        };
+        let mut fixed = RdpCurve::zero();
+        for (release, count) in [
+            (&privacy.statistics, privacy.statistics_releases),
+            (&privacy.evaluation, privacy.evaluation_releases),
+        ] {
+            if let Some(release) = release {
+                fixed += &release.rdp()?.times(count);
+            }
+        }
         Ok(Self { fixed, step, attempts: privacy.training_releases, unit })
     }
 

@@ -22,6 +22,7 @@ impl Noise {
         match operation {
             Operation::Statistics => self.statistics.as_ref(),
             Operation::Training => self.training.as_ref(),
+            Operation::Evaluation => self.evaluation.as_ref(),
         }
     }
 }
@@ -99,12 +100,14 @@ mod tests {
             local: None,
             count_scale: None,
             release: None,
+            rotation_key: None,
+            holdout: 0.0,
         }
     }
 
     fn noise() -> Noise {
         let sampler = |sigma| Some(DiscreteGaussian::new(sigma).unwrap());
-        Noise { statistics: sampler(1e6), training: sampler(1e6) }
+        Noise { statistics: sampler(1e6), training: sampler(1e6), evaluation: None }
     }
 
     fn values(vector: Option<PreparedNoise>, len: usize) -> Vec<i64> {
@@ -150,7 +153,7 @@ mod tests {
         assert!(reserve.take(&statistics, &noise, broken).is_err());
         // What did not fit is gone, not kept for later.
         assert!(reserve.0.is_none());
-        let without = Noise { statistics: None, training: None };
+        let without = Noise { statistics: None, training: None, evaluation: None };
         assert!(reserve.take(&statistics, &without, broken).unwrap().is_none());
     }
 

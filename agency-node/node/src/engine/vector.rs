@@ -6,10 +6,11 @@
 use rand_core::RngCore as _;
 use tributary_dp::{PreparedNoise, SecretRng, Unit};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
-use tributary_job::spec::LocalSpec;
+use tributary_job::spec::{LocalSpec, OptimiserKind};
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
 use tributary_training::local::{LocalTraining, Optimiser, Source, train};
+use tributary_training::quality;
 use tributary_training::{Batch, Dataset, MICROBATCH, Persons, Rows, Trainer, TrainerError};
 
 /// Rows whose features are in memory at a time: a whole number of microbatches.
@@ -55,7 +56,7 @@ pub(super) fn make(
     let most = usize::try_from(most);
     let most = most.unwrap_or(usize::MAX);
     let units = persons.map_or(data.len(), covered).min(most);
-    let Sum { values, count, non_finite } = match operation.operation {
+    let Sum { mut values, count, non_finite } = match operation.operation {
         Operation::Statistics => {
             let all: Vec<u32> = (0..units as u32).collect();
             let sum = match persons {
@@ -67,18 +68,33 @@ pub(super) fn make(
             };
             Sum { values: sum, count: 0.0, non_finite: 0 }
         }
+        Operation::Evaluation => {
+            let held = held_out(operation, persons, data, units);
+            let sum = quality_of(operation, persons, data, trainer, state, &held)?;
+            Sum { values: sum, count: 0.0, non_finite: 0 }
+        }
         Operation::Training => match &operation.local {
             Some(local) => {
-                let rows: Vec<u32> = (0..units as u32).collect();
+                let mut rows = match operation.release {
+                    // Without noise a round may train on a part of the records.
+                    None => tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
+                        .map_err(|e| e.to_string())?,
+                    Some(_) => (0..units as u32).collect(),
+                };
+                rows.retain(|unit| !is_held_out(operation, persons, data, *unit));
                 local_change(operation, local, data, &rows, trainer, state, rng)?
             }
             None => {
-                let sample = tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
+                let mut sample = tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
                     .map_err(|e| e.to_string())?;
+                sample.retain(|unit| !is_held_out(operation, persons, data, *unit));
                 clipped_gradients(operation, persons, data, trainer, state, &sample)?
             }
         },
     };
+    if let Some(rotation) = operation.rotation(state.completed) {
+        rotation.forward(&mut values);
+    }
     let scale = operation.scale_at(state);
     let mut integers = tributary_dp::quantise(&values, scale, operation.clamp, rng);
     if let Some(unit) = operation.count_scale {
@@ -120,6 +136,52 @@ fn persons_of(unit: Unit, data: &Dataset) -> Result<Option<&Persons>, String> {
     }
 }
 
+/// Whether a unit is left out of training. It depends on the unit alone, so a sample without those that
+/// are is a Poisson sample of the others.
+fn is_held_out(
+    operation: &OperationPlan,
+    persons: Option<&Persons>,
+    data: &Dataset,
+    unit: u32,
+) -> bool {
+    let row = match persons {
+        None => Some(unit),
+        Some(persons) => persons.rows_of(unit).first().copied(),
+    };
+    operation.holdout > 0.0 && row.is_some_and(|row| data.is_held_out(row, operation.holdout))
+}
+
+/// The units that are held out, of the first `units`.
+fn held_out(
+    operation: &OperationPlan,
+    persons: Option<&Persons>,
+    data: &Dataset,
+    units: usize,
+) -> Vec<u32> {
+    let is = |unit: &u32| is_held_out(operation, persons, data, *unit);
+    (0..units as u32).filter(is).collect()
+}
+
+/// Counts and losses of the held-out units; an agency as one unit is the mean of its records.
+fn quality_of(
+    operation: &OperationPlan,
+    persons: Option<&Persons>,
+    data: &Dataset,
+    trainer: &mut dyn Trainer,
+    state: &ModelState,
+    held: &[u32],
+) -> Result<Vec<f64>, String> {
+    let units: Vec<&[u32]> = match persons {
+        None => held.chunks(1).collect(),
+        Some(persons) => held.iter().map(|person| persons.rows_of(*person)).collect(),
+    };
+    let bins = (operation.vector_len as usize).saturating_sub(1) / 2;
+    let norm = &state.normalisation;
+    let sum = quality::contribution(trainer, &state.parameters, data, &units, norm, bins)
+        .map_err(|e| e.to_string())?;
+    Ok(if operation.unit == Unit::Silo { mean(sum, held.len()) } else { sum })
+}
+
 /// An agency's moments as one unit: the mean over its records, whose norm is no larger than a record's.
 fn mean(mut sum: Vec<f64>, records: usize) -> Vec<f64> {
     let divisor = records.max(1) as f64;
@@ -138,12 +200,19 @@ fn local_change(
     state: &ModelState,
     rng: &mut SecretRng,
 ) -> Result<Sum, String> {
-    let optimiser = Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
+    // Rounds of training, whether or not one of statistics came before.
+    let statistics = u32::from(!state.normalisation.mean.is_empty());
+    let learning_rate = local.learning_rate_at(state.completed.saturating_sub(statistics));
+    let optimiser = match local.optimiser {
+        OptimiserKind::Sgd => Optimiser::Sgd { learning_rate, momentum: local.momentum },
+        OptimiserKind::Adam => Optimiser::Adam { learning_rate },
+    };
     let settings = LocalTraining {
         epochs: local.epochs,
         batch_size: local.batch_size as usize,
         optimiser,
         seed: rng.next_u64(),
+        proximal: local.proximal,
     };
     let sources = [Source { dataset: data, rows }];
     let before = state.parameters.clone();

@@ -54,7 +54,17 @@ impl Records {
         Dataset::read_table_tolerant(&mut table, spec).map_err(|e| e.of_file(&self.path))
     }
 
-    /// Counts what the table says to a job.
+    /// The records as a job describes them, if nothing is wrong with any.
+    ///
+    /// # Errors
+    /// [`DataError`] with the line of the first thing that is.
+    pub fn load_strict(&self, spec: &DataSpec) -> Result<Dataset, DataError> {
+        self.mapping.check(spec)?;
+        let mut table = Mapped::new(self.open()?, &self.mapping);
+        Dataset::read_table(&mut table, spec).map_err(|e| e.of_file(&self.path))
+    }
+
+    /// Counts what the table says to a job whose rows are columns and not text.
     ///
     /// # Errors
     /// If it cannot be read, lacks a column, or the mapping cannot serve the job.

@@ -185,6 +185,7 @@ fn a_table_of_pixels_loads_and_a_logistic_model_of_ten_classes_learns_it() {
         batch_size: 256,
         optimiser: Optimiser::Sgd { learning_rate: 0.1, momentum: 0.5 },
         seed: 1,
+        proximal: 0.0,
     };
     let source = [Source { dataset: &data, rows: fit }];
     let mut trainer = crate::ReferenceTrainer::new(&model, 784, 10);

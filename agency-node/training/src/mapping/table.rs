@@ -113,7 +113,7 @@ impl Table for Mapped<'_> {
             row.start(input.line(), self.steps.len());
             for (i, step) in self.steps.iter_mut().enumerate() {
                 let Some((_, rule)) = step.rule else {
-                    step.places.iter().for_each(|place| row.set_cell(i, input.cell(*place)));
+                    step.places.iter().for_each(|place| row.copy(i, input, *place));
                     continue;
                 };
                 let (codes, unlisted) = (&mut step.codes, &mut step.unlisted);

@@ -221,6 +221,7 @@ fn label_values(spec: &DataSpec) -> Vec<(String, u64)> {
             vec![(negative.clone(), 0), (positive.clone(), 0)]
         }
         LabelValues::Classes(classes) => classes.iter().map(|class| (class.clone(), 0)).collect(),
+        LabelValues::NextToken => Vec::new(),
     }
 }
 

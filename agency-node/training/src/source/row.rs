@@ -55,7 +55,11 @@ pub struct Row {
 #[derive(Debug, Clone, Copy)]
 enum Stored {
     Missing,
-    Text(usize, usize),
+    /// Where it begins and ends in `bytes`, and where without white space.
+    Text {
+        whole: (usize, usize),
+        trimmed: (usize, usize),
+    },
     Integer(i64),
     Real(f64),
 }
@@ -71,16 +75,34 @@ impl Row {
         self.cells.resize(width, Stored::Missing);
     }
 
-    /// Sets a text; white space around it is left out, and an empty one is missing.
+    /// Sets a text; white space around it does not count, and one of nothing else is missing.
     pub fn set_text(&mut self, at: usize, text: &[u8]) {
-        let text = text.trim_ascii();
-        let start = self.bytes.len();
+        let (start, trimmed) = (self.bytes.len(), text.trim_ascii());
+        if trimmed.is_empty() {
+            return self.set(at, Stored::Missing);
+        }
         self.bytes.extend_from_slice(text);
-        let stored = match text.is_empty() {
-            true => Stored::Missing,
-            false => Stored::Text(start, self.bytes.len()),
-        };
-        self.set(at, stored);
+        let first = start + (text.len() - text.trim_ascii_start().len());
+        let (whole, trimmed) = ((start, start + text.len()), (first, first + trimmed.len()));
+        self.set(at, Stored::Text { whole, trimmed });
+    }
+
+    /// Sets a cell to one of another row, white space included.
+    pub fn copy(&mut self, at: usize, from: &Self, place: usize) {
+        match from.cell(place) {
+            Cell::Text(_) => self.set_text(at, from.whole_text(place)),
+            cell => self.set_cell(at, cell),
+        }
+    }
+
+    /// A text with the white space around it; empty if the cell is none.
+    pub fn whole_text(&self, at: usize) -> &[u8] {
+        match self.cells.get(at) {
+            Some(Stored::Text { whole: (start, end), .. }) => {
+                self.bytes.get(*start..*end).unwrap_or_default()
+            }
+            _ => b"",
+        }
     }
 
     /// Sets a whole number.
@@ -138,7 +160,7 @@ impl Row {
     pub fn cell(&self, at: usize) -> Cell<'_> {
         match self.cells.get(at) {
             None | Some(Stored::Missing) => Cell::Missing,
-            Some(Stored::Text(start, end)) => {
+            Some(Stored::Text { trimmed: (start, end), .. }) => {
                 Cell::Text(self.bytes.get(*start..*end).unwrap_or_default())
             }
             Some(Stored::Integer(value)) => Cell::Integer(*value),
@@ -150,7 +172,7 @@ impl Row {
     pub fn is_text(&self) -> bool {
         let texts = || {
             self.cells.iter().filter_map(|cell| match cell {
-                Stored::Text(start, end) => self.bytes.get(*start..*end),
+                Stored::Text { whole: (start, end), .. } => self.bytes.get(*start..*end),
                 _ => None,
             })
         };

@@ -88,11 +88,18 @@ impl Aggregator {
         format!("https://{}", self.address)
     }
 
-    /// Starts the service and waits until its port accepts.
-    pub fn serve(&mut self) -> Result<()> {
+    /// Starts the service and does not wait for it.
+    pub fn spawn(&mut self) -> Result<()> {
         let mut command = self.command(&["serve"]);
         let log = self.logs.join("aggregator.log");
-        let mut process = Process::spawn("the aggregator", &mut command, &log)?;
+        self.process = Some(Process::spawn("the aggregator", &mut command, &log)?);
+        Ok(())
+    }
+
+    /// Starts the service and waits until its port accepts.
+    pub fn serve(&mut self) -> Result<()> {
+        self.spawn()?;
+        let Some(mut process) = self.process.take() else { return Ok(()) };
         let deadline = Instant::now() + READY;
         while TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).is_err() {
             process.expect_running()?;
@@ -135,6 +142,12 @@ impl Aggregator {
         self.call(&["job", "export"], &[job, "--out", &out]).map(drop)
     }
 
+    /// Writes a job's newest certified model.
+    pub fn export_model(&self, job: &str, out: &Path) -> Result<()> {
+        let out = out.to_string_lossy();
+        self.call(&["model", "export"], &[job, "--out", &out]).map(drop)
+    }
+
     /// The running service, if any.
     pub fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()
@@ -162,11 +175,15 @@ impl Aggregator {
     }
 }
 
-/// A loopback address that was free a moment ago.
+/// A loopback address that was free a moment ago, outside the range from which the system takes ports
+/// for outgoing connections: an aggregator that was killed finds it free when it comes back.
 fn free_address() -> Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on the loopback")?;
-    listener.local_addr().context("no free port on the loopback")
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let ports = (first..30_000).chain(20_000..first);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses
+        .find(|address| TcpListener::bind(address).is_ok())
+        .context("no free port on the loopback")
 }
 
 #[cfg(test)]

@@ -30,7 +30,11 @@ use crate::setup::{self, Plan};
 use crate::support::repo::Repo;
 use crate::support::ui;
 
-use binaries::Binaries;
+pub use aggregator::{Aggregator, JobStatus, State};
+pub use binaries::Binaries;
+pub use node::Node;
+pub use process::call;
+
 use federation::Federation;
 use job::DemoJob;
 use output::Output;

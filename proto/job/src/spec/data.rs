@@ -20,6 +20,12 @@ pub const MAX_TEXT: usize = 256;
 /// Most model inputs.
 pub const MAX_INPUTS: usize = 100_000;
 
+/// Most tokens of a vocabulary: their numbers are exact in f32.
+pub const MAX_VOCABULARY: u32 = 1 << 20;
+
+/// Most tokens that a model sees at a time.
+pub const MAX_CONTEXT: u32 = 8192;
+
 /// Records of one person that are used, if the specification does not say.
 pub const DEFAULT_RECORDS_PER_PERSON: u32 = 16;
 
@@ -30,10 +36,15 @@ pub const MAX_RECORDS_PER_PERSON: u32 = 256;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
-    /// The label.
+    /// The label; left out for a language model, whose label is the next token.
+    #[serde(default = "LabelSpec::next_token", skip_serializing_if = "LabelSpec::is_next_token")]
     pub label: LabelSpec,
-    /// Features in order.
+    /// Features in order; none where rows are text.
+    #[serde(default)]
     pub features: Vec<FeatureSpec>,
+    /// Where rows are text: the column and what its tokens are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSpec>,
     /// Column whose cell says which person a row belongs to. Rows with the same text belong to one
     /// person; a row with an empty cell is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +53,35 @@ pub struct DataSpec {
     /// [`DataSpec::records_per_person`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records_per_person: Option<u32>,
+}
+
+/// A column of text, and how it becomes windows of tokens.
+///
+/// For a language model a text is cut into windows of `context` tokens and the one that follows; a
+/// window is a record. Without a person column every cell is cut by itself. With one, the cells of a
+/// person are joined in file order, each after a separator (a line feed), and cut together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextSpec {
+    /// Source column, UTF-8.
+    pub column: String,
+    /// Tokens that the model sees at a time.
+    pub context: u32,
+    /// What a token is.
+    pub tokenizer: TokenizerSpec,
+}
+
+/// What a token is. Everything here is public and never derived from records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TokenizerSpec {
+    /// A byte of UTF-8: 256 tokens, any text.
+    Bytes,
+    /// One of these characters, in this order, and one token more for every other character.
+    Characters {
+        /// The characters, each once; a line feed among them.
+        characters: String,
+    },
 }
 
 /// The label: its column and what its cells may be.
@@ -66,6 +106,8 @@ pub enum LabelValues {
     },
     /// One value per class, in the order of the logits, trained with softmax cross-entropy.
     Classes(Vec<String>),
+    /// No column: every token's label is the one that follows it.
+    NextToken,
 }
 
 /// A label as it is written: `positive` and `negative`, or `classes`.
@@ -149,20 +191,32 @@ pub enum Scaling {
 impl DataSpec {
     /// A table without persons.
     pub fn new(label: LabelSpec, features: Vec<FeatureSpec>) -> Self {
-        Self { label, features, person_column: None, max_records_per_person: None }
+        let (text, person_column, max_records_per_person) = (None, None, None);
+        Self { label, features, text, person_column, max_records_per_person }
     }
 
-    /// Number of model inputs.
+    /// Number of model inputs: the tokens of a window and the one that follows, where rows are text.
     pub fn input_width(&self) -> usize {
+        if let Some(text) = &self.text {
+            return text.context as usize + 1;
+        }
         self.features.iter().map(FeatureSpec::width).fold(0, usize::saturating_add)
     }
 
-    /// Number of logits: 1 for a binary label, otherwise the number of classes.
+    /// Number of logits: 1 for a binary label, otherwise the number of classes or of tokens.
     pub fn output_width(&self) -> usize {
         match &self.label.values {
             LabelValues::Binary { .. } => 1,
             LabelValues::Classes(classes) => classes.len(),
+            LabelValues::NextToken => {
+                self.text.as_ref().map_or(0, |text| text.tokenizer.vocabulary() as usize)
+            }
         }
+    }
+
+    /// Whether rows are text whose next token is what is learned.
+    pub fn is_language_model(&self) -> bool {
+        self.text.is_some() && self.label.values == LabelValues::NextToken
     }
 
     /// Number of standardised features, each of which takes three coordinates of the statistics
@@ -200,7 +254,9 @@ impl DataSpec {
             LabelValues::Classes(classes) => {
                 classes.iter().try_for_each(|class| short("data.label.classes", class))?;
             }
+            LabelValues::NextToken => {}
         }
+        self.text.iter().try_for_each(|text| name("data.text.column", &text.column))?;
         self.features.iter().try_for_each(|feature| match feature {
             FeatureSpec::Numeric { column, .. } => name("data.features", column),
             FeatureSpec::Block { prefix, .. } => name("data.features", prefix),
@@ -211,9 +267,21 @@ impl DataSpec {
         })
     }
 
-    pub(super) fn validate(&self) -> Result<(), SpecError> {
+    /// Checks every bound and that the parts go together.
+    ///
+    /// # Errors
+    /// The field and what it must be.
+    pub fn validate(&self) -> Result<(), SpecError> {
         self.check_texts()?;
         self.label.validate()?;
+        if let Some(text) = &self.text {
+            text.validate(self)?;
+        } else if self.label.values == LabelValues::NextToken {
+            return Err(SpecError::new("data.label", "is missing: say what is to be learned"));
+        }
+        if self.text.is_some() {
+            return self.validate_persons(&BTreeSet::new());
+        }
         if self.features.is_empty() || self.input_width() > MAX_INPUTS {
             return Err(SpecError::new("data.features", "between 1 and 100,000 inputs"));
         }
@@ -233,6 +301,10 @@ impl DataSpec {
                 columns.insert(column);
             }
         }
+        self.validate_persons(&columns)
+    }
+
+    fn validate_persons(&self, columns: &BTreeSet<Cow<'_, str>>) -> Result<(), SpecError> {
         match (&self.person_column, self.max_records_per_person) {
             (None, None) => Ok(()),
             (None, Some(_)) => Err(SpecError::new(
@@ -240,7 +312,9 @@ impl DataSpec {
                 "has no meaning without person_column",
             )),
             (Some(column), _)
-                if *column == self.label.column || columns.contains(column.as_str()) =>
+                if *column == self.label.column
+                    || columns.contains(column.as_str())
+                    || self.text.as_ref().is_some_and(|text| text.column == *column) =>
             {
                 let problem = format!("{column} names persons and can be no label or feature");
                 Err(SpecError::new("data.person_column", problem))
@@ -254,7 +328,59 @@ impl DataSpec {
     }
 }
 
+impl TextSpec {
+    fn validate(&self, data: &DataSpec) -> Result<(), SpecError> {
+        if !data.features.is_empty() {
+            let problem = "text and columns do not go together in one job: leave features out";
+            return Err(SpecError::new("data.features", problem));
+        }
+        if self.column == data.label.column {
+            return Err(SpecError::new("data.text.column", "is the label"));
+        }
+        if !(2..=MAX_CONTEXT).contains(&self.context) {
+            let problem = format!("{}: between 2 and {MAX_CONTEXT} tokens", self.context);
+            return Err(SpecError::new("data.text.context", problem));
+        }
+        self.tokenizer.validate()
+    }
+}
+
+impl TokenizerSpec {
+    /// Number of tokens.
+    pub fn vocabulary(&self) -> u32 {
+        match self {
+            Self::Bytes => 256,
+            Self::Characters { characters } => {
+                u32::try_from(characters.chars().count()).unwrap_or(u32::MAX).saturating_add(1)
+            }
+        }
+    }
+
+    fn validate(&self) -> Result<(), SpecError> {
+        let Self::Characters { characters } = self else { return Ok(()) };
+        let field = "data.text.tokenizer.characters";
+        let distinct: BTreeSet<char> = characters.chars().collect();
+        if distinct.len() != characters.chars().count() || distinct.len() >= MAX_VOCABULARY as usize
+        {
+            return Err(SpecError::new(field, "each character once, and fewer than a million"));
+        }
+        match distinct.contains(&'\n') {
+            true => Ok(()),
+            false => Err(SpecError::new(field, "a line feed must be among them: it ends a text")),
+        }
+    }
+}
+
 impl LabelSpec {
+    /// No label of its own: every token's is the next.
+    pub fn next_token() -> Self {
+        Self { column: String::new(), values: LabelValues::NextToken }
+    }
+
+    fn is_next_token(&self) -> bool {
+        self.values == LabelValues::NextToken
+    }
+
     /// A label of two values.
     pub fn binary(
         column: impl Into<String>,
@@ -279,7 +405,7 @@ impl LabelSpec {
             LabelValues::Binary { positive, negative } if positive == negative => {
                 Err(SpecError::new("data.label", "positive and negative must differ"))
             }
-            LabelValues::Binary { .. } => Ok(()),
+            LabelValues::Binary { .. } | LabelValues::NextToken => Ok(()),
             LabelValues::Classes(classes) => {
                 // Cells are compared without the white space around them.
                 let distinct: BTreeSet<_> = classes.iter().map(|c| c.trim()).collect();
@@ -311,6 +437,7 @@ impl From<LabelSpec> for LabelFields {
         let (positive, negative, classes) = match label.values {
             LabelValues::Binary { positive, negative } => (Some(positive), Some(negative), None),
             LabelValues::Classes(classes) => (None, None, Some(classes)),
+            LabelValues::NextToken => (None, None, None),
         };
         Self { column: label.column, positive, negative, classes }
     }

@@ -26,11 +26,14 @@ fn privacy(z: f64, rounds: u32) -> JobPrivacy {
         max_units_per_node: 1000,
         noise: NoiseScope::Distributed,
         count_noise: None,
+        compact: None,
     })
     .unwrap();
     JobPrivacy {
         statistics: None,
         statistics_releases: 0,
+        evaluation: None,
+        evaluation_releases: 0,
         training,
         training_releases: rounds,
         delta: 1e-6,
