@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tributary_job::spec::{LocalSpec, ModelSpec, OptimiserKind};
 use tributary_job::{JobSpec, Normalisation, ParameterLayout};
 use tributary_training::local::{LocalTraining, Optimiser, Source, train};
-use tributary_training::{Dataset, Evaluation, Trainer, evaluate};
+use tributary_training::{Assets, Dataset, Evaluation, Trainer, evaluate};
 
 use crate::data::{Tables, all_rows};
 use crate::error::SimulationError;
@@ -35,6 +35,7 @@ const LANGUAGE: LocalSpec = LocalSpec {
     momentum: 0.0,
     optimiser: OptimiserKind::Adam,
     decay: 0.9,
+    proximal: 0.0,
 };
 /// One record in so many is set aside to choose when to stop.
 const VALIDATION: usize = 10;
@@ -63,13 +64,14 @@ pub fn run(
     tasks.extend(tables.silos.iter().enumerate().map(|(i, (_, data))| (i + 1, vec![data])));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
     let (queue, done) = (Mutex::new(tasks.into_iter()), Mutex::new(Vec::new()));
+    let assets = &tables.assets;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((at, data)) = next else { return };
-                    let result = Baseline { job, kind }.measure(&data, &tables.test);
+                    let result = Baseline { job, kind, assets }.measure(&data, &tables.test);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
                 }
             });
@@ -88,6 +90,7 @@ pub fn run(
 struct Baseline<'a> {
     job: &'a JobSpec,
     kind: TrainerKind,
+    assets: &'a Assets,
 }
 
 impl Baseline<'_> {
@@ -95,7 +98,8 @@ impl Baseline<'_> {
         let failed = |e: &dyn std::fmt::Display| SimulationError::Trainer(e.to_string());
         let (model, data_spec): (&ModelSpec, _) = (&self.job.model, &self.job.data);
         let (inputs, outputs) = (data_spec.input_width(), data_spec.output_width());
-        let mut trainer = self.kind.make(model, inputs, outputs).map_err(|e| failed(&e))?;
+        let mut trainer =
+            self.kind.make_with(model, inputs, outputs, self.assets).map_err(|e| failed(&e))?;
         let norm = exact_normalisation(data);
         let layout = ParameterLayout::of(model, inputs, outputs);
         let initial = layout.initial_parameters(self.job.training.seed);
@@ -117,7 +121,7 @@ enum Recipe {
 
 impl Recipe {
     fn of(job: &JobSpec) -> Self {
-        match (job.data.is_language_model(), job.training.local) {
+        match (job.data.text.is_some(), job.training.local) {
             (false, _) => Self::Table,
             (true, Some(local)) => Self::Language(local, job.training.rounds),
             (true, None) => Self::Language(LANGUAGE, MAX_PASSES),

@@ -14,6 +14,7 @@ pub mod error;
 pub mod evidence;
 pub mod federation;
 pub mod finish;
+pub mod inventory;
 pub mod language;
 pub mod plan_report;
 pub mod record;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
 use tributary_secagg::{Identity, VerifyingKey};
+use tributary_training::Assets;
 use tributary_transport::{NodeCredentials, files};
 
 use zeroize::Zeroizing;
@@ -143,6 +144,11 @@ impl DataDir {
         DirLock::take(&self.0, command)
     }
 
+    /// Public files that jobs name by their hash: tokenizers and base models.
+    pub(crate) fn assets(&self) -> Assets {
+        Assets::new(self.0.join("assets"))
+    }
+
     /// What the engine is given.
     ///
     /// # Errors
@@ -161,18 +167,21 @@ impl DataDir {
             identity: Arc::new(self.identity()?),
             aggregator: VerifyingKey::from_hex(&config.aggregator_key)?,
             policy,
-            datasets: datasets.iter().map(|row| source(row, salt)).collect::<BTreeMap<_, _>>(),
-            trainers: crate::trainers::factory(trainer),
+            datasets: datasets
+                .iter()
+                .map(|row| source(row, salt, self.assets()))
+                .collect::<BTreeMap<_, _>>(),
+            trainers: crate::trainers::factory(trainer, self.assets()),
             threads: config.threads().min(most),
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         })
     }
 }
 
-fn source(row: &DatasetRow, salt: &[u8]) -> (String, DatasetSource) {
+fn source(row: &DatasetRow, salt: &[u8], assets: Assets) -> (String, DatasetSource) {
     let (path, records) = (PathBuf::from(&row.path), Records::of(row));
     let load = Box::new(move |spec: &_| {
-        let read = records.as_ref().map_err(Clone::clone)?.load(spec);
+        let read = records.as_ref().map_err(Clone::clone)?.load(spec, &assets);
         let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
         if skipped.any() {
             // For this log alone: the counts depend on the records.
@@ -204,7 +213,7 @@ mod tests {
             content: None,
             source: crate::storage::Source::default(),
         };
-        let (_, source) = source(&row, &[7; 32]);
+        let (_, source) = source(&row, &[7; 32], Assets::none());
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();
         assert_eq!((source.load)(&spec.data).unwrap().len(), 2);
         (source.version)().unwrap();

@@ -28,7 +28,7 @@ pub struct Policy {
     pub datasets: Vec<String>,
     /// Privacy modes that may run: `record`, `none`.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`, `decoder`.
+    /// Model families that may run: `mlp`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
     /// What may be released: `statistics`, `training`.
     pub operations: Vec<Operation>,
@@ -333,6 +333,7 @@ pub fn name_of(operation: Operation) -> &'static str {
     match operation {
         Operation::Statistics => "statistics",
         Operation::Training => "training",
+        Operation::Evaluation => "evaluation",
     }
 }
 

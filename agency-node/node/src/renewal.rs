@@ -33,12 +33,22 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts keeping. `used` is what the connection was made with.
-    pub fn start(channel: Channel, dir: &DataDir, config: &Config, used: &NodeCredentials) -> Self {
-        let (tell, fresh) = watch::channel(false);
+    /// Looks once, then goes on looking in a task of its own. `used` is what the connection was made
+    /// with. `None` if another certificate is in place already: connect anew.
+    pub async fn start(
+        channel: Channel,
+        dir: &DataDir,
+        config: &Config,
+        used: &NodeCredentials,
+    ) -> Option<Self> {
         let used = used.certificate().map(|c| c.serial).unwrap_or_default();
-        let task = tokio::spawn(keep(channel, dir.clone(), config.clone(), used, tell));
-        Self { task, fresh }
+        let look = Look { channel, dir: dir.clone(), config: config.clone(), used };
+        // Before the session: also a node whose sessions are refused keeps its certificate.
+        let mut backoff = look.backoff();
+        let Next::Wait(wait) = look.once(&mut backoff).await else { return None };
+        let (tell, fresh) = watch::channel(false);
+        let task = tokio::spawn(look.keep(backoff, wait, tell));
+        Some(Self { task, fresh })
     }
 
     /// Turns true when a connection with a fresh certificate should take this one's place.
@@ -66,33 +76,58 @@ pub fn load(dir: &Path, own: Option<&OwnTls>) -> anyhow::Result<NodeCredentials>
     })
 }
 
-async fn keep(
+/// What a look needs.
+#[derive(Clone)]
+struct Look {
     channel: Channel,
     dir: DataDir,
     config: Config,
+    /// Serial number of the connection's certificate.
     used: String,
-    tell: watch::Sender<bool>,
-) {
-    let check = Duration::from_secs(config.renewal_check_seconds);
-    let mut backoff = Backoff::new(Duration::from_secs(1), check.min(LONGEST));
-    loop {
-        let wait = match step(&channel, &dir, &config, &used).await {
+}
+
+impl Look {
+    fn backoff(&self) -> Backoff {
+        Backoff::new(Duration::from_secs(1), self.check().min(LONGEST))
+    }
+
+    fn check(&self) -> Duration {
+        Duration::from_secs(self.config.renewal_check_seconds)
+    }
+
+    async fn keep(self, mut backoff: Backoff, mut wait: Duration, tell: watch::Sender<bool>) {
+        loop {
+            tokio::time::sleep(wait).await;
+            match self.once(&mut backoff).await {
+                Next::Wait(next) => wait = next,
+                Next::Reconnect => break,
+            }
+        }
+        tell.send_replace(true);
+        // A closed channel would look like a change.
+        std::future::pending::<()>().await;
+    }
+
+    async fn once(&self, backoff: &mut Backoff) -> Next {
+        // In a task of its own: what was issued is stored also if the session ends meanwhile.
+        let look = self.clone();
+        let looked =
+            tokio::spawn(
+                async move { step(&look.channel, &look.dir, &look.config, &look.used).await },
+            );
+        match looked.await.map_err(anyhow::Error::from).and_then(|looked| looked) {
             Ok(Next::Wait(wait)) => {
                 backoff.reset();
-                wait.min(check)
+                Next::Wait(wait.min(self.check()))
             }
-            Ok(Next::Reconnect) => {
-                tell.send_replace(true);
-                return;
-            }
+            Ok(Next::Reconnect) => Next::Reconnect,
             Err(error) => {
                 let wait = SecretRng::from_os().map(|mut rng| backoff.next_delay(&mut rng));
                 let wait = wait.unwrap_or(LONGEST);
-                complain(&dir, &config, &error, wait);
-                wait
+                complain(&self.dir, &self.config, &error, wait);
+                Next::Wait(wait)
             }
-        };
-        tokio::time::sleep(wait).await;
+        }
     }
 }
 

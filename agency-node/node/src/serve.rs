@@ -174,11 +174,19 @@ async fn keep_session(
         };
         let ended = match connected {
             Ok(channel) => {
-                let keeper = Keeper::start(channel.clone(), dir, config, &credentials);
-                let fresh = keeper.fresh();
-                let (engine, outside) = (&mut *engine, &mut *outside);
-                let lasting = Lasting { engine, storage, outside, gate: &mut gate, metrics };
-                session::run(channel, lasting, heartbeat, fresh, stop).await?
+                let kept = tokio::select! {
+                    () = asked(stop) => return Ok(()),
+                    kept = Keeper::start(channel.clone(), dir, config, &credentials) => kept,
+                };
+                match kept {
+                    Some(kept) => {
+                        let (engine, outside, fresh) = (&mut *engine, &mut *outside, kept.fresh());
+                        let lasting =
+                            Lasting { engine, storage, outside, gate: &mut gate, metrics };
+                        session::run(channel, lasting, heartbeat, fresh, stop).await?
+                    }
+                    None => Ended::Renewed,
+                }
             }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.

@@ -5,6 +5,7 @@
 //! error that stops the node before anything is sent.
 
 mod audit;
+mod checkpoints;
 mod consent;
 mod source;
 

@@ -12,24 +12,29 @@ pub mod private;
 mod probe;
 mod trainer;
 
-pub use language::LanguageTrainer;
+pub use language::{ClassifierTrainer, LanguageTrainer};
 pub use trainer::TorchTrainer;
 
 use tributary_job::spec::ModelSpec;
-use tributary_training::{Trainer, TrainerError};
+use tributary_training::{Assets, Trainer, TrainerError};
 
-/// The trainer for a model from `inputs` features to `outputs` logits.
+/// The trainer for a model from `inputs` features to `outputs` logits; a base that the model names is
+/// looked for among the assets.
 ///
 /// # Errors
-/// As [`TorchTrainer::new`] and [`LanguageTrainer::new`].
+/// As [`TorchTrainer::new`], [`LanguageTrainer::new`] and [`ClassifierTrainer::new`].
 pub fn trainer(
     model: &ModelSpec,
     inputs: usize,
     outputs: usize,
+    assets: &Assets,
 ) -> Result<Box<dyn Trainer>, TrainerError> {
     Ok(match model {
         ModelSpec::Mlp { .. } => Box::new(TorchTrainer::new(model, inputs, outputs)?),
         ModelSpec::Decoder { .. } => Box::new(LanguageTrainer::new(model, inputs, outputs)?),
+        ModelSpec::Encoder { .. } => {
+            Box::new(ClassifierTrainer::new(model, inputs, outputs, assets)?)
+        }
     })
 }
 

@@ -1,8 +1,10 @@
 """Loads what `hugging_face.rs` wrote with transformers and compares.
 
     python hugging_face.py decoder FOLDER
+    python hugging_face.py encoder FOLDER
 
-FOLDER holds `model.safetensors`, `config.json` and `case.json`. Prints one JSON object.
+FOLDER holds `case.json` and, for a decoder, `model.safetensors` and `config.json`. Prints one JSON
+object.
 """
 
 import json
@@ -34,9 +36,24 @@ def decoder(folder):
     }
 
 
+def encoder(folder):
+    """Embeddings as sentence-transformers makes them: mean over tokens, length one."""
+    case = json.loads((folder / "case.json").read_text())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(case["model"])
+    model = transformers.AutoModel.from_pretrained(case["model"], dtype=torch.float32).eval()
+    batch = tokenizer(case["sentences"], padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        hidden = model(**batch).last_hidden_state
+    weights = batch["attention_mask"].unsqueeze(-1).float()
+    mean = (hidden * weights).sum(1) / weights.sum(1)
+    found = torch.nn.functional.normalize(mean, dim=1)
+    wanted = torch.tensor(case["embeddings"]).reshape(found.shape)
+    return {"largest_difference": (found - wanted).abs().max().item()}
+
+
 def main():
     kind, folder = sys.argv[1:]
-    print(json.dumps({"decoder": decoder}[kind](pathlib.Path(folder))))
+    print(json.dumps({"decoder": decoder, "encoder": encoder}[kind](pathlib.Path(folder))))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tributary_job::spec::{DataSpec, LabelSpec, ModelSpec, NormKind, TextSpec, TokenizerSpec};
+use tributary_job::spec::{
+    DataSpec, LabelSpec, LoraSpec, LoraTarget, ModelSpec, NormKind, TextSpec, TokenizerSpec,
+};
 use tributary_job::{Normalisation, ParameterLayout};
-use tributary_torch::LanguageTrainer;
+use tributary_torch::{ClassifierTrainer, LanguageTrainer};
+use tributary_training::assets::file_sha256;
 use tributary_training::export::write_model;
 use tributary_training::hugging_face::write_config;
-use tributary_training::{ModelDescription, Rows};
+use tributary_training::{Assets, Dataset, ModelDescription, Rows};
 
 const SCRIPT: &str = "hugging_face.py";
 
@@ -92,4 +95,64 @@ fn a_released_decoder_says_the_same_in_transformers() {
         let parameters = told["parameters"].as_u64().unwrap();
         assert_eq!(parameters, layout.total() as u64, "no tensor was left to chance");
     }
+}
+
+const SENTENCES: [&str; 4] = [
+    "The agency uses the model to sort letters by topic.",
+    "Facial recognition at the border; decisions are reviewed by an officer!",
+    "A chatbot answers questions about retirement benefits (Spanish: jubilaci\u{f3}n).",
+    "x",
+];
+
+/// A real checkpoint with its tokenizer: the same embeddings as its own loader's.
+#[test]
+fn a_sentence_encoder_from_its_package_gives_the_same_embeddings() {
+    let Some(python) = python() else { return };
+    let Some(folder) = std::env::var_os("TRIBUTARY_MINILM").map(PathBuf::from) else {
+        let required = std::env::var_os("TRIBUTARY_REQUIRE_HF").is_some_and(|is| is == "1");
+        assert!(!required, "TRIBUTARY_REQUIRE_HF is set, but TRIBUTARY_MINILM is not");
+        println!("skipped: TRIBUTARY_MINILM names no folder with all-MiniLM-L6-v2");
+        return;
+    };
+    let hash = |name: &str| file_sha256(&folder.join(name)).unwrap();
+    let text = TextSpec {
+        column: "text".into(),
+        context: 64,
+        tokenizer: TokenizerSpec::File { sha256: hash("tokenizer.json"), vocabulary: 30_522 },
+    };
+    let label = LabelSpec::binary("y", "1", "0");
+    let spec = DataSpec { text: Some(text), ..DataSpec::new(label, Vec::new()) };
+    let mut table = String::from("y,text\n");
+    SENTENCES.iter().for_each(|s| table += &format!("1,\"{s}\"\n"));
+    let assets = Assets::new(&folder);
+    let (data, _) = Dataset::read_tolerant_with(table.as_bytes(), &spec, &assets).unwrap();
+    let model = ModelSpec::Encoder {
+        base: hash("model.safetensors"),
+        layers: 6,
+        width: 384,
+        heads: 12,
+        hidden: 1536,
+        vocabulary: 30_522,
+        positions: 512,
+        lora: LoraSpec { rank: 4, alpha: 8.0, targets: vec![LoraTarget::Query, LoraTarget::Value] },
+        microbatch: 3,
+    };
+    let mut trainer = ClassifierTrainer::new(&model, 64, 1, &assets).unwrap();
+    let parameters = ParameterLayout::of(&model, 64, 1).initial_parameters(1);
+    let mut windows = Vec::new();
+    data.features(&[0, 1, 2, 3], &Normalisation::identity(0), &mut windows);
+    let mut means = trainer.means(&parameters, Rows::new(&windows, 64).unwrap()).unwrap();
+    for mean in means.chunks_mut(384) {
+        let norm = mean.iter().map(|v| v * v).sum::<f32>().sqrt();
+        mean.iter_mut().for_each(|v| *v /= norm);
+    }
+    let case = tempfile::tempdir().unwrap();
+    let told = json!({ "model": folder, "sentences": SENTENCES, "embeddings": means });
+    std::fs::write(case.path().join("case.json"), told.to_string()).unwrap();
+    let output =
+        Command::new(&python).arg(script()).arg("encoder").arg(case.path()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["largest_difference"].as_f64().unwrap() < 1e-4, "{told}");
 }

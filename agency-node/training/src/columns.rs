@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use tributary_job::spec::{DataSpec, FeatureSpec, LabelValues, Scaling, Transform};
+use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, LabelValues, Scaling, Transform};
 
 use crate::source::{Number, Row, Table};
 use crate::table::{Cells, DataError};
@@ -53,20 +53,10 @@ impl<'a> Columns<'a> {
     pub(crate) fn resolve(table: &mut dyn Table, spec: &'a DataSpec) -> Result<Self, DataError> {
         let mut wanted = vec![spec.label.column.clone()];
         wanted.extend(spec.person_column.clone());
-        let mut classes = HashMap::new();
-        let values: Vec<&str> = match &spec.label.values {
-            LabelValues::Binary { positive, negative } => vec![negative, positive],
-            LabelValues::Classes(values) => values.iter().map(String::as_str).collect(),
-            LabelValues::NextToken => Vec::new(),
-        };
-        // Backwards, so that the positive value wins if only white space tells the two apart.
-        for (i, value) in (0..).zip(&values).collect::<Vec<_>>().into_iter().rev() {
-            classes.entry(value.trim().as_bytes()).or_insert(i);
-        }
         let mut columns = Self {
             spec,
             label: 0,
-            classes,
+            classes: classes(&spec.label),
             person: spec.person_column.as_ref().map(|_| 1),
             numerics: Vec::new(),
             plain: Vec::new(),
@@ -130,7 +120,7 @@ impl<'a> Columns<'a> {
             RowKind::Usable => Ok(()),
             RowKind::UnknownLabel => {
                 let column = self.spec.label.column.clone();
-                Err(DataError::Label { line, column, problem: self.expected_label() })
+                Err(DataError::Label { line, column, problem: expected_label(&self.spec.label) })
             }
             RowKind::Nobody => {
                 let column = self.spec.person_column.clone().unwrap_or_default();
@@ -182,15 +172,31 @@ impl<'a> Columns<'a> {
         }
         Ok(RowKind::Usable)
     }
+}
 
-    fn expected_label(&self) -> String {
-        match &self.spec.label.values {
-            LabelValues::Binary { positive, negative } => {
-                format!("neither {positive:?} nor {negative:?}")
-            }
-            LabelValues::Classes(classes) => format!("none of the {} classes", classes.len()),
-            LabelValues::NextToken => "no label".into(),
+/// The class of every cell that a label may have.
+pub(crate) fn classes(label: &LabelSpec) -> HashMap<&[u8], u32> {
+    let mut classes = HashMap::new();
+    let values: Vec<&str> = match &label.values {
+        LabelValues::Binary { positive, negative } => vec![negative, positive],
+        LabelValues::Classes(values) => values.iter().map(String::as_str).collect(),
+        LabelValues::NextToken => Vec::new(),
+    };
+    // Backwards, so that the positive value wins if only white space tells the two apart.
+    for (i, value) in (0..).zip(&values).collect::<Vec<_>>().into_iter().rev() {
+        classes.entry(value.trim().as_bytes()).or_insert(i);
+    }
+    classes
+}
+
+/// What a label's cell should have been.
+pub(crate) fn expected_label(label: &LabelSpec) -> String {
+    match &label.values {
+        LabelValues::Binary { positive, negative } => {
+            format!("neither {positive:?} nor {negative:?}")
         }
+        LabelValues::Classes(classes) => format!("none of the {} classes", classes.len()),
+        LabelValues::NextToken => "no label".into(),
     }
 }
 

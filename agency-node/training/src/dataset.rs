@@ -12,6 +12,7 @@ use tributary_job::Normalisation;
 use tributary_job::plan::{MAX_RECORDS_PER_NODE, MAX_WINDOWS_PER_NODE};
 use tributary_job::spec::{DataSpec, FeatureSpec, Scaling};
 
+use crate::assets::Assets;
 use crate::batch::MICROBATCH;
 use crate::clipping::ClipNorm;
 use crate::codes::Codes;
@@ -76,7 +77,16 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn load_csv(path: &Path, spec: &DataSpec) -> Result<Self, DataError> {
-        Self::read_csv(table::open(path)?, spec).map_err(|error| error.of_file(path))
+        Self::load_csv_with(path, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::load_csv`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// [`DataError`], for local eyes only.
+    pub fn load_csv_with(path: &Path, spec: &DataSpec, assets: &Assets) -> Result<Self, DataError> {
+        let file = table::open(path)?;
+        Self::read_csv_with(file, spec, assets).map_err(|error| error.of_file(path))
     }
 
     /// As [`Dataset::load_csv`], from any source of bytes.
@@ -84,11 +94,19 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn read_csv(source: impl Read, spec: &DataSpec) -> Result<Self, DataError> {
+        Self::read_csv_with(source, spec, &Assets::none())
+    }
+
+    fn read_csv_with(
+        source: impl Read,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<Self, DataError> {
         let mut builder = Builder::new(spec);
         if let Some(column) = &spec.text {
-            let limit = MAX_WINDOWS_PER_NODE as usize;
-            let (reading, push) = (text::Reading::Strict, |cells: &Cells| builder.push(cells));
-            text::read(source, spec, column, limit, reading, push)?;
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Strict);
+            let push = |cells: &Cells| builder.push(cells);
+            text::read(source, spec, column, limit, reading, assets, push)?;
             return Ok(builder.finish());
         }
         table::read(source, spec, |cells| {
@@ -106,8 +124,20 @@ impl Dataset {
     /// [`DataError::Io`], [`DataError::Empty`] (no header), [`DataError::MissingColumn`],
     /// [`DataError::AmbiguousColumn`] or [`DataError::Bounds`].
     pub fn load_tolerant(path: &Path, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
+        Self::load_tolerant_with(path, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::load_tolerant`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_tolerant`], and [`DataError::Tokenizer`].
+    pub fn load_tolerant_with(
+        path: &Path,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<(Self, Skipped), DataError> {
         let file = table::open(path)?;
-        Self::read_tolerant(file, spec).map_err(|error| error.of_file(path))
+        Self::read_tolerant_with(file, spec, assets).map_err(|error| error.of_file(path))
     }
 
     /// As [`Dataset::load_tolerant`], from any source of bytes.
@@ -115,11 +145,23 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load_tolerant`].
     pub fn read_tolerant(source: impl Read, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
+        Self::read_tolerant_with(source, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::load_tolerant_with`], from any source of bytes.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_tolerant_with`].
+    pub fn read_tolerant_with(
+        source: impl Read,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<(Self, Skipped), DataError> {
         let mut builder = Builder::new(spec);
         if let Some(column) = &spec.text {
             let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Tolerant);
             let push = |cells: &Cells| builder.push(cells);
-            let skipped = text::read(source, spec, column, limit, reading, push)?;
+            let skipped = text::read(source, spec, column, limit, reading, assets, push)?;
             return Ok((builder.finish(), skipped));
         }
         let limit = MAX_RECORDS_PER_NODE as usize;
@@ -141,11 +183,23 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn read_table(table: &mut dyn Table, spec: &DataSpec) -> Result<Self, DataError> {
+        Self::read_table_with(table, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::read_table`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// [`DataError`], for local eyes only.
+    pub fn read_table_with(
+        table: &mut dyn Table,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<Self, DataError> {
         let mut builder = Builder::new(spec);
         if let Some(column) = &spec.text {
             let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Strict);
             let push = |cells: &Cells| builder.push(cells);
-            text::read_table(table, spec, column, limit, reading, push)?;
+            text::read_table(table, spec, column, limit, reading, assets, push)?;
             return Ok(builder.finish());
         }
         table::read_table(table, spec, |cells| {
@@ -162,11 +216,23 @@ impl Dataset {
         table: &mut dyn Table,
         spec: &DataSpec,
     ) -> Result<(Self, Skipped), DataError> {
+        Self::read_table_tolerant_with(table, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::read_table_tolerant`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// As [`Dataset::read_table_tolerant`], and [`DataError::Tokenizer`].
+    pub fn read_table_tolerant_with(
+        table: &mut dyn Table,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<(Self, Skipped), DataError> {
         let mut builder = Builder::new(spec);
         if let Some(column) = &spec.text {
             let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Tolerant);
             let push = |cells: &Cells| builder.push(cells);
-            let skipped = text::read_table(table, spec, column, limit, reading, push)?;
+            let skipped = text::read_table(table, spec, column, limit, reading, assets, push)?;
             return Ok((builder.finish(), skipped));
         }
         let limit = MAX_RECORDS_PER_NODE as usize;

@@ -4,6 +4,7 @@
 //! Knows the job's types and nothing of networks, protocols, noise or budgets. The tensor library
 //! is behind [`Trainer`]; [`conformance::suite`] says what any implementation must hold to.
 
+pub mod assets;
 pub mod batch;
 pub mod clipping;
 pub mod conformance;
@@ -35,6 +36,7 @@ mod text;
 mod tokens;
 mod tolerant;
 
+pub use assets::Assets;
 pub use batch::{Batch, MICROBATCH, Rows};
 pub use dataset::{DataError, Dataset};
 pub use description::ModelDescription;

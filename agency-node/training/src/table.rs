@@ -100,6 +100,12 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// The job's tokenizer is not there or does not fit.
+    #[error("tokenizer: {problem}")]
+    Tokenizer {
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// More rows than the rounding-error bound covers.
     #[error("the table has more than {limit} rows; split it into several datasets")]
     TooManyRows {

@@ -10,9 +10,11 @@ use std::io::Read;
 
 use tributary_job::spec::{DataSpec, TextSpec};
 
+use crate::assets::Assets;
+use crate::columns::{classes, expected_label};
 use crate::source::{Cell, CsvTable, Defect, Row, Table};
 use crate::table::{Cells, DataError};
-use crate::tokens::{Tokenizer, windows};
+use crate::tokens::{PADDING, Tokenizer, windows};
 use crate::tolerant::Skipped;
 
 /// How a bad row is met.
@@ -26,16 +28,17 @@ pub(crate) enum Reading {
 
 /// Reads a CSV table and calls `window` for each window (as [`Cells::plain`], with its person), until
 /// it has said `limit` times that it keeps one. Windows of a person follow each other, persons come in
-/// the order of their first row.
+/// the order of their first row. A text with a label is one window, in file order.
 pub(crate) fn read(
     source: impl Read,
     spec: &DataSpec,
     text: &TextSpec,
     limit: usize,
     reading: Reading,
+    assets: &Assets,
     window: impl FnMut(&Cells) -> bool,
 ) -> Result<Skipped, DataError> {
-    read_table(&mut CsvTable::new(source, b',')?, spec, text, limit, reading, window)
+    read_table(&mut CsvTable::new(source, b',')?, spec, text, limit, reading, assets, window)
 }
 
 /// As [`read`], of any format.
@@ -45,18 +48,25 @@ pub(crate) fn read_table(
     text: &TextSpec,
     limit: usize,
     reading: Reading,
+    assets: &Assets,
     mut window: impl FnMut(&Cells) -> bool,
 ) -> Result<Skipped, DataError> {
+    // The text, then whose it is, then its label.
     let mut columns = vec![text.column.clone()];
     columns.extend(spec.person_column.clone());
+    let label = match spec.is_language_model() {
+        true => None,
+        false => Some((columns.len(), classes(&spec.label))),
+    };
+    columns.extend(label.as_ref().map(|_| spec.label.column.clone()));
     table.select(&columns)?;
     let mut skipped = Skipped::default();
     let mut out =
         Windows { context: text.context as usize, limit, kept: 0, cells: Cells::default() };
-    let tokenizer = Tokenizer::new(&text.tokenizer);
+    let tokenizer = Tokenizer::new(text, assets)?;
     let mut persons = Joined::default();
     let (mut row, mut tokens) = (Row::default(), Vec::new());
-    let (mut of_number, mut of_person) = (Vec::new(), Vec::new());
+    let (mut of_text, mut of_person, mut of_label) = (Vec::new(), Vec::new(), Vec::new());
     while table.next(&mut row)? {
         let line = row.line();
         let strict = |error: DataError| match reading {
@@ -73,7 +83,7 @@ pub(crate) fn read_table(
         }
         let cell = match row.cell(0) {
             Cell::Text(_) => row.whole_text(0),
-            cell => cell.text(&mut of_number),
+            cell => cell.text(&mut of_text),
         };
         let Ok(cell) = std::str::from_utf8(cell) else {
             strict(DataError::Malformed(format!("line {line}: not UTF-8")))?;
@@ -90,6 +100,24 @@ pub(crate) fn read_table(
         let own = spec.person_column.as_ref().map(|_| row.cell(1).text(&mut of_person));
         if cell.trim().is_empty() {
             skipped.empty_texts += 1;
+            continue;
+        }
+        if let Some((at, classes)) = &label {
+            let Some(class) = classes.get(row.cell(*at).text(&mut of_label)) else {
+                let column = spec.label.column.clone();
+                let problem = expected_label(&spec.label);
+                strict(DataError::Label { line, column, problem })?;
+                skipped.unknown_labels += 1;
+                continue;
+            };
+            tokens.clear();
+            if !tokenizer.encode(cell, &mut tokens) || tokens.is_empty() {
+                skipped.empty_texts += 1;
+                continue;
+            }
+            out.cells.label = *class;
+            let own = own.unwrap_or_default();
+            skipped.beyond_cap |= !out.whole(&tokens, own, &mut skipped, &mut window);
             continue;
         }
         match own {
@@ -123,6 +151,30 @@ struct Windows {
 }
 
 impl Windows {
+    /// A text that is one window; whether it fitted under the limit.
+    fn whole(
+        &mut self,
+        tokens: &[u32],
+        person: &[u8],
+        skipped: &mut Skipped,
+        window: &mut impl FnMut(&Cells) -> bool,
+    ) -> bool {
+        if self.kept >= self.limit {
+            return false;
+        }
+        let Self { context, kept, cells, .. } = self;
+        cells.person.clear();
+        cells.person.extend_from_slice(person);
+        cells.plain.clear();
+        cells.plain.extend(tokens.iter().take(*context).map(|token| *token as f32));
+        cells.plain.resize(*context, PADDING);
+        match window(cells) {
+            true => *kept += 1,
+            false => skipped.beyond_person += 1,
+        }
+        true
+    }
+
     /// Whether all windows fitted under the limit.
     fn cut(
         &mut self,

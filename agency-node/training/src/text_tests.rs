@@ -80,10 +80,11 @@ fn windows_beyond_the_cap_are_not_used_and_said() {
     let mut count = |limit, reading| {
         kept = 0;
         let table = b"says\nabcdef\ngh\n";
-        let result = read(&table[..], &spec(2, None), &text, limit, reading, |_| {
-            kept += 1;
-            true
-        });
+        let result =
+            read(&table[..], &spec(2, None), &text, limit, reading, &Assets::none(), |_| {
+                kept += 1;
+                true
+            });
         (result, kept)
     };
     let (skipped, kept) = count(3, Reading::Tolerant);
@@ -127,4 +128,51 @@ fn rows_by_person(data: &Dataset) -> Vec<Vec<String>> {
     let of =
         |person| persons.rows_of(person).iter().map(|row| all[*row as usize].clone()).collect();
     (0..persons.len() as u32).map(of).collect()
+}
+
+/// A word-level tokenizer of five tokens.
+const TOKENIZER: &str = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],
+"normalizer":{"type":"Lowercase"},"pre_tokenizer":{"type":"Whitespace"},"post_processor":null,
+"decoder":null,"model":{"type":"WordLevel","vocab":{"[UNK]":0,"the":1,"cat":2,"sat":3,"mat":4},
+"unk_token":"[UNK]"}}"#;
+
+#[test]
+fn texts_with_labels_are_one_window_each_by_a_tokenizer_of_the_jobs_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    std::fs::write(&path, TOKENIZER).unwrap();
+    let sha256 = crate::assets::file_sha256(&path).unwrap();
+    let spec = |vocabulary, sha256: &str| DataSpec {
+        text: Some(TextSpec {
+            column: "says".into(),
+            context: 3,
+            tokenizer: TokenizerSpec::File { sha256: sha256.into(), vocabulary },
+        }),
+        ..DataSpec::new(LabelSpec::binary("y", "yes", "no"), Vec::new())
+    };
+    let table = "says,y\nThe cat sat, yes\n\"the dog sat on\",no\n,no\nsat,maybe\n";
+    let assets = Assets::new(folder.path());
+    let read = |spec: &DataSpec, assets: &Assets| {
+        Dataset::read_tolerant_with(table.as_bytes(), spec, assets)
+    };
+    let (data, skipped) = read(&spec(5, &sha256), &assets).unwrap();
+    let (mut out, norm) = (Vec::new(), Normalisation::identity(0));
+    data.features(&[0, 1], &norm, &mut out);
+    // The comma splits the first row's text off; what is too long is cut.
+    assert_eq!(out, [1.0, 2.0, 3.0, 1.0, 0.0, 3.0]);
+    assert_eq!(data.labels(&[0, 1]), [1.0, 0.0]);
+    assert!(!data.is_language_model() && data.input_width() == 3);
+    assert_eq!((skipped.empty_texts, skipped.unknown_labels), (1, 1));
+    for (spec, assets, says) in [
+        (spec(6, &sha256), &assets, "has 5 tokens, the job says 6"),
+        (spec(5, &"0".repeat(64)), &assets, "put it there"),
+        (spec(5, &sha256), &Assets::none(), "no folder of public files"),
+    ] {
+        let error = read(&spec, assets).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    std::fs::write(&path, "{}").unwrap();
+    let sha256 = crate::assets::file_sha256(&path).unwrap();
+    let broken = read(&spec(5, &sha256), &assets).unwrap_err();
+    assert!(matches!(broken, DataError::Tokenizer { .. }));
 }

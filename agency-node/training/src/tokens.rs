@@ -4,45 +4,82 @@
 
 use std::collections::HashMap;
 
-use tributary_job::spec::TokenizerSpec;
+use tributary_job::spec::{TextSpec, TokenizerSpec};
+
+use crate::assets::Assets;
+use crate::table::DataError;
 
 /// Stands in a window where its text has ended.
 pub const PADDING: f32 = -1.0;
 
 /// Turns text into tokens.
 #[derive(Debug)]
-pub(crate) struct Tokenizer {
-    /// Number of each listed character; `None` where tokens are bytes.
-    characters: Option<HashMap<char, u32>>,
+pub(crate) enum Tokenizer {
+    /// Bytes of UTF-8.
+    Bytes,
+    /// Number of each listed character.
+    Characters(HashMap<char, u32>),
+    /// A file's, which cuts at the context.
+    File(Box<tokenizers::Tokenizer>),
 }
 
 impl Tokenizer {
     /// As the specification says.
-    pub(crate) fn new(spec: &TokenizerSpec) -> Self {
-        let characters = match spec {
-            TokenizerSpec::Bytes => None,
-            TokenizerSpec::Characters { characters } => Some(characters.chars().zip(0..).collect()),
-        };
-        Self { characters }
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] if a file is missing, is no tokenizer, or does not fit.
+    pub(crate) fn new(text: &TextSpec, assets: &Assets) -> Result<Self, DataError> {
+        Ok(match &text.tokenizer {
+            TokenizerSpec::Bytes => Self::Bytes,
+            TokenizerSpec::Characters { characters } => {
+                Self::Characters(characters.chars().zip(0..).collect())
+            }
+            TokenizerSpec::File { sha256, vocabulary } => {
+                let refuse = |problem: String| DataError::Tokenizer { problem };
+                let path = assets.find("tokenizer", sha256).map_err(|e| refuse(e.to_string()))?;
+                let wrong = |e: tokenizers::Error| refuse(format!("{}: {e}", path.display()));
+                let mut file = tokenizers::Tokenizer::from_file(&path).map_err(wrong)?;
+                let found = file.get_vocab_size(true);
+                if found != *vocabulary as usize {
+                    let name = path.display();
+                    let text = format!("{name} has {found} tokens, the job says {vocabulary}");
+                    return Err(refuse(text));
+                }
+                file.with_padding(None);
+                let cut = tokenizers::TruncationParams {
+                    max_length: text.context as usize,
+                    ..tokenizers::TruncationParams::default()
+                };
+                file.with_truncation(Some(cut)).map_err(wrong)?;
+                Self::File(Box::new(file))
+            }
+        })
     }
 
     /// The token before the first text, between two and after the last: a line feed.
     pub(crate) fn separator(&self) -> u32 {
-        match &self.characters {
-            None => u32::from(b'\n'),
-            Some(numbers) => numbers.get(&'\n').copied().unwrap_or(numbers.len() as u32),
+        match self {
+            Self::Characters(numbers) => {
+                numbers.get(&'\n').copied().unwrap_or(numbers.len() as u32)
+            }
+            Self::Bytes | Self::File(_) => u32::from(b'\n'),
         }
     }
 
-    /// Appends the tokens of a text.
-    pub(crate) fn encode(&self, text: &str, out: &mut Vec<u32>) {
-        match &self.characters {
-            None => out.extend(text.bytes().map(u32::from)),
-            Some(numbers) => {
+    /// Appends the tokens of a text; false if it cannot be read.
+    pub(crate) fn encode(&self, text: &str, out: &mut Vec<u32>) -> bool {
+        match self {
+            Self::Bytes => out.extend(text.bytes().map(u32::from)),
+            Self::Characters(numbers) => {
                 let other = numbers.len() as u32;
                 out.extend(text.chars().map(|c| numbers.get(&c).copied().unwrap_or(other)));
             }
+            Self::File(file) => match file.encode(text, true) {
+                Ok(encoding) => out.extend_from_slice(encoding.get_ids()),
+                Err(_) => return false,
+            },
         }
+        true
     }
 }
 
@@ -69,8 +106,10 @@ mod tests {
     #[test]
     fn bytes_take_any_text_and_characters_have_one_token_for_the_rest() {
         let encode = |spec: &TokenizerSpec, text: &str| {
-            let (tokenizer, mut out) = (Tokenizer::new(spec), Vec::new());
-            tokenizer.encode(text, &mut out);
+            let text_spec = TextSpec { column: "t".into(), context: 4, tokenizer: spec.clone() };
+            let tokenizer = Tokenizer::new(&text_spec, &Assets::none()).unwrap();
+            let mut out = Vec::new();
+            assert!(tokenizer.encode(text, &mut out));
             (out, tokenizer.separator())
         };
         assert_eq!(encode(&TokenizerSpec::Bytes, "aé"), (vec![97, 0xc3, 0xa9], 10));

@@ -66,7 +66,7 @@ fn parts(dir: &DataDir) -> [Part; 5] {
     [
         part("aggregator.db", dir.database(), false),
         part("aggregator.toml", dir.config_file(), false),
-        part("ca.pem", dir.ca_certificate(), false),
+        part("ca.pem", dir.path().join("ca.pem"), false),
         part("signing-key.hex", dir.signing_key(), true),
         part("ca-key.pem", dir.ca_key(), true),
     ]
@@ -78,6 +78,11 @@ fn parts(dir: &DataDir) -> [Part; 5] {
 /// If the file is there already, or something cannot be read or written; then there is no file.
 pub async fn create(dir: &DataDir, out: &Path, keys: bool, now: i64) -> anyhow::Result<Contents> {
     ensure!(!out.exists(), "{} is there already; nothing was changed", out.display());
+    ensure!(
+        !dir.path().join("ca-next.pem").exists(),
+        "the certificate authority is being replaced: end that first (`aggregator ca status`, then \
+         `aggregator ca retire`), since a backup holds one authority"
+    );
     let work = Scratch::beside(out)?;
     let copy = work.0.join("aggregator.db");
     let store = dir.store().await?;

@@ -5,6 +5,7 @@
 //! any tensor library.
 
 mod decoder;
+mod encoder;
 
 use crate::spec::ModelSpec;
 
@@ -60,6 +61,9 @@ impl ParameterLayout {
             ModelSpec::Mlp { hidden } => Self::mlp(hidden, inputs, outputs),
             ModelSpec::Decoder { layers, width, hidden, norm, .. } => {
                 decoder::layout(*layers, *width as usize, *hidden as usize, *norm, outputs)
+            }
+            ModelSpec::Encoder { layers, width, hidden, lora, .. } => {
+                encoder::layout(*layers, *width as usize, *hidden as usize, lora, outputs)
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod data;
 mod model;
+mod text;
 mod training;
 
 use serde::{Deserialize, Serialize};
@@ -15,10 +16,10 @@ use crate::evaluation::EvaluationSpec;
 
 pub use data::{
     DEFAULT_RECORDS_PER_PERSON, DataSpec, FeatureSpec, LabelSpec, LabelValues, MAX_CLASSES,
-    MAX_CONTEXT, MAX_INPUTS, MAX_RECORDS_PER_PERSON, MAX_VOCABULARY, Scaling, TextSpec,
-    TokenizerSpec, Transform,
+    MAX_INPUTS, MAX_RECORDS_PER_PERSON, Scaling, Transform,
 };
-pub use model::{ModelSpec, NormKind};
+pub use model::{LoraSpec, LoraTarget, ModelSpec, NormKind};
+pub use text::{MAX_CONTEXT, MAX_VOCABULARY, TextSpec, TokenizerSpec};
 pub use training::{LocalSpec, OptimiserKind, TrainingSpec};
 
 /// Longest description, characters.

@@ -23,6 +23,7 @@ pub fn config(model: &ModelSpec, data: &DataSpec) -> Option<Value> {
     let separator = match &text.tokenizer {
         TokenizerSpec::Bytes => Some(10),
         TokenizerSpec::Characters { characters } => characters.chars().position(|c| c == '\n'),
+        TokenizerSpec::File { .. } => None,
     };
     let mut config = json!({
         "hidden_size": width,

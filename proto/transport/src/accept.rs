@@ -24,6 +24,7 @@ use tonic::transport::server::Connected;
 use tributary_wire::Member;
 
 use crate::peer::{PeerIdentity, PeerInfo};
+use crate::revocation::{PeerCertificate, RevocationList};
 use crate::server::{Current, ServerOptions, ServerTls};
 use crate::socket;
 
@@ -225,7 +226,10 @@ async fn end(shown: Shown, options: ServerOptions, mut stop: watch::Receiver<boo
     let own = async {
         match (&identity, &certificate) {
             (PeerIdentity::Member(member), Some(certificate)) => tokio::select! {
-                () = revocations.until_refused(member, certificate) => End::Revoked,
+                () = revocations.clone().until_refused(member, certificate) => End::Revoked,
+                () = knocking(&revocations, member, certificate, options.anonymous_lifetime) => {
+                    End::AnonymousTooLong
+                }
                 () = until(certificate.not_after) => End::CertificateEnded,
                 () = shown.until_foreign() => End::AuthorityGone,
             },
@@ -240,6 +244,19 @@ async fn end(shown: Shown, options: ServerOptions, mut stop: watch::Receiver<boo
         // An error means that the server is gone.
         _ = stop.wait_for(|stop| *stop) => End::Stopping,
     }
+}
+
+/// A member that was let in only to enrol again has as long as a stranger.
+async fn knocking(
+    revocations: &RevocationList,
+    member: &Member,
+    certificate: &PeerCertificate,
+    lifetime: Duration,
+) {
+    if revocations.reason(member, certificate).is_none() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(lifetime).await;
 }
 
 /// Sleeps in short steps until the wall clock has passed `time`, which may jump.

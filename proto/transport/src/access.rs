@@ -28,12 +28,11 @@ pub enum Caller {
 use Caller::{Agency, Anonymous, Person};
 use Role::{Auditor, Operator, Researcher};
 
+const ENROL: &str = "/tributary.v1.Enrolment/Enrol";
+
 /// Every call, and who may make it.
 pub const ACCESS: &[(&str, &[Caller])] = &[
-    (
-        "/tributary.v1.Enrolment/Enrol",
-        &[Anonymous, Agency, Person(Operator), Person(Researcher), Person(Auditor)],
-    ),
+    (ENROL, &[Anonymous, Agency, Person(Operator), Person(Researcher), Person(Auditor)]),
     ("/tributary.v1.Federation/Session", &[Agency]),
     (
         "/tributary.v1.Membership/Renew",
@@ -91,7 +90,10 @@ pub fn check(path: &str, peer: Option<&PeerInfo>) -> Result<(), Status> {
     let Some(peer) = peer else {
         return Err(Status::unauthenticated("the connection has no identity"));
     };
-    peer.check_live()?;
+    // Whoever is revoked may enrol again, with a token.
+    if path != ENROL {
+        peer.check_live()?;
+    }
     let caller = Caller::of(&peer.identity);
     let call = path.rsplit('/').next().unwrap_or(path);
     let Some(callers) = allowed(path) else {
@@ -191,7 +193,7 @@ mod tests {
     fn only_enrolment_is_for_strangers_and_only_sessions_are_for_agencies_alone() {
         for (path, callers) in ACCESS {
             let open = callers.contains(&Anonymous);
-            assert_eq!(open, *path == "/tributary.v1.Enrolment/Enrol", "{path}");
+            assert_eq!(open, *path == ENROL, "{path}");
             if path.contains(".Control/") {
                 assert!(!callers.contains(&Agency), "{path}");
                 assert!(callers.contains(&Person(Operator)), "{path}");

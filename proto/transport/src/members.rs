@@ -167,7 +167,7 @@ impl ClientCertVerifier for MemberVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let (member, certificate) = self.identify(end_entity, intermediates, now)?;
-        if let Some(reason) = self.revocations.reason(&member, &certificate) {
+        if let Some(reason) = self.revocations.at_the_door(&member, &certificate) {
             tracing::warn!(%member, serial = %certificate.serial, "refused: {member} {reason}");
             return Err(CertificateError::Revoked.into());
         }

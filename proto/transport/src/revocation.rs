@@ -69,6 +69,20 @@ impl Refusals {
     }
 }
 
+impl Refusals {
+    /// Why a connection with this certificate is not let in or is cut off, if so. An agency that is
+    /// revoked by name may still connect with another certificate of its own authority: that is how it
+    /// enrols again, and [`crate::access`] lets it do nothing else.
+    pub fn at_the_door(
+        &self,
+        member: &Member,
+        certificate: &PeerCertificate,
+    ) -> Option<&'static str> {
+        let known = !certificate.foreign || self.keys.contains(&certificate.key.0);
+        self.reason(member, certificate).filter(|_| known)
+    }
+}
+
 impl<const N: usize> From<[AgencyName; N]> for Refusals {
     fn from(agencies: [AgencyName; N]) -> Self {
         Self { members: agencies.into_iter().map(Member::Agency).collect(), ..Self::default() }
@@ -130,9 +144,23 @@ impl RevocationList {
         self.0.borrow().reason(member, certificate)
     }
 
-    /// Waits until a member with this certificate is refused; forever if it never is.
+    /// As [`Refusals::at_the_door`].
+    pub fn at_the_door(
+        &self,
+        member: &Member,
+        certificate: &PeerCertificate,
+    ) -> Option<&'static str> {
+        self.0.borrow().at_the_door(member, certificate)
+    }
+
+    /// Waits until a member with this certificate is refused; forever if it never is. One that was let
+    /// in to enrol again is waited for until its certificate is refused.
     pub async fn until_refused(mut self, member: &Member, certificate: &PeerCertificate) {
-        let refused = self.0.wait_for(|set| set.reason(member, certificate).is_some());
+        let enrolling = self.reason(member, certificate).is_some();
+        let refused = self.0.wait_for(|set| match enrolling {
+            true => set.at_the_door(member, certificate).is_some(),
+            false => set.reason(member, certificate).is_some(),
+        });
         if refused.await.is_err() {
             // Nobody can revoke any more: the process is on its way out.
             std::future::pending::<()>().await;
@@ -177,6 +205,15 @@ mod tests {
         // An agency's own authority knows nothing of when the agency enrolled here.
         let own = PeerCertificate { foreign: true, ..old.clone() };
         assert_eq!(refused.reason(&north, &own), None);
+        // Revoked by name, it may knock with another certificate of its own, to enrol again.
+        refused.members.insert(north.clone());
+        assert!(refused.reason(&north, &own).is_some());
+        assert_eq!(refused.at_the_door(&north, &own), None);
+        assert!(refused.at_the_door(&north, &new).is_some(), "not with one of ours");
+        refused.keys.insert([1; 32]);
+        assert!(refused.at_the_door(&north, &own).is_some(), "nor with the one that was revoked");
+        refused.keys.clear();
+        refused.members.clear();
         let south: Member = "south".parse().unwrap();
         assert_eq!(refused.reason(&south, &old), None, "somebody else's");
     }

@@ -1,6 +1,7 @@
 //! One file per subcommand that does more than call the library.
 
 pub mod audit;
+mod inventory;
 mod language;
 mod privacy;
 mod run;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Secagg(args) => secagg::run(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Utility(args) => utility::run(&args),
+        Command::Inventory(args) => inventory::run(&args),
         Command::Language(args) => language::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());

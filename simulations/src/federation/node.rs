@@ -14,7 +14,7 @@ use tributary_node::book::{Book, BudgetLimit, ProtectedUnit};
 use tributary_node::engine::{DatasetSource, Engine, Output, Record, Setup};
 use tributary_node::policy::{Approval, Policy, RosterTrust};
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::Dataset;
+use tributary_training::{Assets, Dataset};
 use tributary_wire::session::{FromNode, Secagg, ToNode};
 
 use super::clock::VirtualClock;
@@ -30,6 +30,8 @@ pub struct Recipe {
     pub dataset: String,
     /// The table.
     pub table: PathBuf,
+    /// Public files that the job may name.
+    pub assets: Assets,
     /// The public constant N_i.
     pub declared_records: u64,
     /// Who computes gradients.
@@ -153,9 +155,12 @@ impl VirtualNode {
     fn setup(&self) -> Setup {
         let recipe = &self.recipe;
         let table = recipe.table.clone();
+        let (files, assets) = (recipe.assets.clone(), recipe.assets.clone());
         let source = DatasetSource {
             declared_records: recipe.declared_records,
-            load: Box::new(move |spec| Dataset::load_csv(&table, spec).map_err(|e| e.to_string())),
+            load: Box::new(move |spec| {
+                Dataset::load_csv_with(&table, spec, &files).map_err(|e| e.to_string())
+            }),
             version: Box::new(|| Ok("simulated".to_owned())),
         };
         let trainer = recipe.trainer;
@@ -166,7 +171,9 @@ impl VirtualNode {
             aggregator: recipe.aggregator,
             policy: recipe.policy.clone(),
             datasets: BTreeMap::from([(recipe.dataset.clone(), source)]),
-            trainers: Box::new(move |model, inputs, outputs| trainer.make(model, inputs, outputs)),
+            trainers: Box::new(move |model, inputs, outputs| {
+                trainer.make_with(model, inputs, outputs, &assets)
+            }),
             threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(move || {
                 // The count goes on over restarts: noise is never drawn twice.

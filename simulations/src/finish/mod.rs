@@ -118,7 +118,7 @@ impl<'a> Meter<'a> {
         let data = &task.job.data;
         let trainer = task
             .trainer
-            .make(&task.job.model, data.input_width(), data.output_width())
+            .make_with(&task.job.model, data.input_width(), data.output_width(), &tables.assets)
             .map_err(SimulationError::Trainer)?;
         Ok(Self { trainer, tables, curve: Vec::new() })
     }

@@ -113,13 +113,31 @@ fn an_agency_brings_a_certificate_of_its_own_authority() {
         try_connect(&federation.aggregator, &credentials)
             == Some(TransportError::Revoked { endpoint: endpoint.clone() })
     });
+    federation.aggregator.process().wait_for_log("end=Revoked", SOON);
     // The next one of the same authority is good: it is that certificate that was revoked.
     nih.issue(NAME, &pki.join("good"));
-    federation.node("north").process().wait_for_log("is revoked", SOON);
     let credentials = NodeCredentials {
         chain_pem: fs::read_to_string(&good.0).unwrap(),
         key_pem: Zeroizing::new(fs::read_to_string(&good.1).unwrap()),
         ..credentials
     };
     assert_eq!(try_connect(&federation.aggregator, &credentials), None);
+
+    // Revoked as an agency, it comes back with a token and a certificate of a fresh key.
+    let process = federation.node("north").process();
+    process.wait_for_log("session with the aggregator is open", SOON);
+    federation.aggregator.call(&["node", "revoke", "north"]).ok();
+    federation.node("north").process().wait_for_log("is revoked", SOON);
+    assert_eq!(federation.node("north").terminate(), Some(0));
+    nih.issue(NAME, &pki.join("good"));
+    // The certificate alone opens no session.
+    federation.node("north").serve();
+    federation.node("north").process().wait_for_log("north is revoked", SOON);
+    assert_eq!(federation.node("north").terminate(), Some(0));
+    let file = federation.root().join("again.token");
+    fs::write(&file, federation.aggregator.token("north")).unwrap();
+    let args = ["renew", "--token-file", file.to_str().unwrap()];
+    federation.node("north").call(&args).ok();
+    federation.node("north").serve();
+    federation.node("north").wait_for_session();
 }

@@ -1,6 +1,6 @@
 //! Certificates that renew themselves: the nodes', and the service's own.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tributary_transport::NodeCredentials;
 
@@ -15,7 +15,7 @@ fn nodes_and_the_service_renew_by_themselves_while_jobs_run() {
     let old = NodeCredentials::load(federation.nodes[0].dir()).unwrap();
     let status = federation.nodes[0].call(&["status"]).ok();
     assert!(status.contains(&first[0]) && status.contains("renewal due"), "{status}");
-    let job = federation.aggregator.submit(&federation.job(10));
+    let job = federation.aggregator.submit(&federation.job(400));
 
     wait_for("every node has a fresh certificate", || {
         federation.nodes.iter().zip(&first).all(|(node, old)| serial(node) != *old)
@@ -33,7 +33,8 @@ fn nodes_and_the_service_renew_by_themselves_while_jobs_run() {
     }
 
     // Past the end of all first certificates, the service's own included: a new job runs.
-    let end = old.not_after().unwrap();
+    // (The last second of a certificate counts.)
+    let end = old.not_after().unwrap() + Duration::from_secs(1);
     wait_for("the first certificates have ended", || SystemTime::now() > end);
     assert!(try_connect(&federation.aggregator, &old).is_some(), "an ended certificate");
     let fresh = NodeCredentials::load(federation.nodes[0].dir()).unwrap();

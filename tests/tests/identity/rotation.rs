@@ -14,12 +14,13 @@ fn the_authority_is_replaced_while_a_federation_works() {
     let ada = person(&federation.aggregator, &root, "researcher", "ada");
     let old = NodeCredentials::load(federation.nodes[0].dir()).unwrap();
     let old_token = federation.aggregator.token("late");
-    let job = federation.aggregator.submit(&federation.job(40));
+    let job = federation.aggregator.submit(&federation.job(250));
     federation.aggregator.wait_for_round(&job, 1);
 
     federation.aggregator.call(&["ca", "retire"]).refused(&["ca rotate"]);
     federation.aggregator.call(&["ca", "rotate"]).ok();
     federation.aggregator.call(&["ca", "rotate"]).refused(&["already", "ca retire"]);
+    federation.aggregator.process().wait_for_log("certificates taken over", SOON);
     // Tokens from before are still good, and whoever comes now gets to know both.
     let west = Node::new("west", &root);
     west.enrol(&federation.aggregator);
@@ -39,7 +40,6 @@ fn the_authority_is_replaced_while_a_federation_works() {
     assert!(!status().contains("researcher/ada"), "{}", status());
 
     federation.aggregator.call(&["ca", "retire"]).ok();
-    federation.aggregator.process().wait_for_log("certificates taken over", SOON);
     wait_for("the old certificate is refused", || {
         try_connect(&federation.aggregator, &old).is_some()
     });

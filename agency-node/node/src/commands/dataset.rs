@@ -163,9 +163,10 @@ impl Dataset {
                 Ok(())
             }
             Self::Check { dir, name, job, mapping, codes } => {
-                let storage = DataDir::open(&dir.data_dir)?.storage().await?;
+                let dir = DataDir::open(&dir.data_dir)?;
+                let (storage, assets) = (dir.storage().await?, dir.assets());
                 let (name, mapping) = (name.as_str(), mapping.as_deref());
-                let check = check::Check { name, job: &job, mapping, codes };
+                let check = check::Check { name, job: &job, mapping, codes, assets };
                 check::check(&storage.datasets().await?, &check)
             }
             Self::Map { dir, name, mapping } => {

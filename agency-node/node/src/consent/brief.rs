@@ -188,14 +188,19 @@ impl Brief {
 
 fn work(manifest: &Manifest, plan: &Plan, declared: u64) -> Work {
     let spec = &manifest.spec;
-    let ModelSpec::Mlp { hidden } = &spec.model;
     let outputs = spec.data.output_width();
-    let model = match hidden.is_empty() {
-        true => format!("logistic regression with {outputs} outputs"),
-        false => {
+    let model = match &spec.model {
+        ModelSpec::Mlp { hidden } if hidden.is_empty() => {
+            format!("logistic regression with {outputs} outputs")
+        }
+        ModelSpec::Mlp { hidden } => {
             let widths: Vec<_> = hidden.iter().map(u32::to_string).collect();
             format!("neural network with layers of {} and {outputs} outputs", widths.join(", "))
         }
+        ModelSpec::Decoder { layers, width, heads, .. } => format!(
+            "language model: a transformer of {layers} blocks of width {width} with {heads} heads; it \
+             can repeat texts that it was trained on"
+        ),
     };
     Work {
         model,

@@ -12,7 +12,7 @@ use tributary_job::spec::DataSpec;
 use tributary_training::mapping::{Mapped, Mapping};
 use tributary_training::report::Report;
 use tributary_training::source::{self, Table};
-use tributary_training::{DataError, Dataset, Skipped, check_table};
+use tributary_training::{Assets, DataError, Dataset, Skipped, check_table};
 
 pub use self::kind::Kind;
 use crate::storage::DatasetRow;
@@ -48,20 +48,21 @@ impl Records {
     ///
     /// # Errors
     /// [`DataError`], for local eyes only; none depends on a cell.
-    pub fn load(&self, spec: &DataSpec) -> Result<(Dataset, Skipped), DataError> {
+    pub fn load(&self, spec: &DataSpec, assets: &Assets) -> Result<(Dataset, Skipped), DataError> {
         self.mapping.check(spec)?;
         let mut table = Mapped::new(self.open()?, &self.mapping);
-        Dataset::read_table_tolerant(&mut table, spec).map_err(|e| e.of_file(&self.path))
+        Dataset::read_table_tolerant_with(&mut table, spec, assets)
+            .map_err(|e| e.of_file(&self.path))
     }
 
     /// The records as a job describes them, if nothing is wrong with any.
     ///
     /// # Errors
     /// [`DataError`] with the line of the first thing that is.
-    pub fn load_strict(&self, spec: &DataSpec) -> Result<Dataset, DataError> {
+    pub fn load_strict(&self, spec: &DataSpec, assets: &Assets) -> Result<Dataset, DataError> {
         self.mapping.check(spec)?;
         let mut table = Mapped::new(self.open()?, &self.mapping);
-        Dataset::read_table(&mut table, spec).map_err(|e| e.of_file(&self.path))
+        Dataset::read_table_with(&mut table, spec, assets).map_err(|e| e.of_file(&self.path))
     }
 
     /// Counts what the table says to a job whose rows are columns and not text.

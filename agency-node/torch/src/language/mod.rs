@@ -1,38 +1,28 @@
-//! [`Trainer`] for language models on libtorch.
+//! [`Trainer`] for text on libtorch.
 //!
-//! Two ways to a clipped sum, chosen by what a unit is:
-//!
-//! * **Units are windows**: ghost clipping with book-keeping over microbatches of one fixed shape
-//!   ([`crate::private`]). A window's bits must not depend on the other windows of its microbatch nor
-//!   on its place among them. libtorch promises neither, so this machine is tried once for every
-//!   network ([`independence`]); where it does not hold, windows are computed one by one, which makes
-//!   it true.
-//! * **Units are persons**: each person's gradient by itself, in microbatches of that person's windows
-//!   alone, so that no other person is ever in the same tensor. It is one ordinary backward pass and
-//!   costs what training without privacy costs.
+//! [`LanguageTrainer`] learns the next token with a decoder, [`ClassifierTrainer`] a text's label with
+//! adapters on a frozen encoder; [`core`] has what both share.
 //!
 //! Parameters travel from the flat slice at every call; nothing survives between calls. Memory depends
 //! on the job's `microbatch` and not on the batch.
 
-mod sums;
+mod checkpoint;
+mod classifier;
+mod core;
+mod texts;
 mod windows;
-
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use tch::{Kind, Tensor, no_grad};
 use tributary_job::ParameterLayout;
-use tributary_job::plan::{FLOAT_ERROR, MAX_WINDOWS_PER_NODE};
 use tributary_job::spec::{ModelSpec, NormKind};
-use tributary_training::clipping::{ClipNorm, Weighting};
 use tributary_training::trainer::check_call;
 use tributary_training::{Batch, ClippedSum, Rows, TokenLosses, Trainer, TrainerError};
 
+use self::core::{Core, Inputs as _};
 use crate::private::models::{Decoder, decoder};
 use crate::private::nn::{AttentionOptions, BlockOptions};
-use crate::private::{
-    Network, Parameters, PrivateError, Settings, Tape, float_error, independence,
-};
+use crate::private::{Network, Parameters, PrivateError, Tape};
+pub use classifier::ClassifierTrainer;
 use windows::Windows;
 
 const NAME: &str = "torch";
@@ -40,13 +30,9 @@ const NAME: &str = "torch";
 /// Trains decoders, on the CPU, with one thread.
 #[derive(Debug)]
 pub struct LanguageTrainer {
-    network: Scaled,
-    parameters: Parameters,
-    /// Names what was probed.
-    shape: String,
+    core: Core<Scaled>,
     context: usize,
     tokens: usize,
-    microbatch: usize,
 }
 
 /// A decoder whose loss is divided by the context's length, so that neither learning rates nor clip
@@ -95,16 +81,17 @@ impl LanguageTrainer {
         let mut parameters = Parameters::new(Kind::Float, 0);
         let network = decoder(&mut parameters, outputs as i64, *layers as usize, options);
         let network = network.map_err(failed)?;
-        check_layout(&parameters, &ParameterLayout::of(model, inputs, outputs))?;
         let context = inputs.saturating_sub(1).max(1);
-        Ok(Self {
+        let core = Core {
             network: Scaled { decoder: network, context: context as f64 },
             parameters,
-            shape: format!("{model:?} {inputs} {outputs}"),
-            context,
-            tokens: outputs,
             microbatch: *microbatch as usize,
-        })
+            shape: format!("{model:?} {inputs} {outputs}"),
+            // The embedding is used twice.
+            terms: 2 * context,
+        };
+        core.check_layout(&ParameterLayout::of(model, inputs, outputs))?;
+        Ok(Self { core, context, tokens: outputs })
     }
 
     /// What the network says after each token: logits `[rows, context, tokens]`, row major.
@@ -116,10 +103,11 @@ impl LanguageTrainer {
         let labels = vec![0.0; rows.len()];
         let windows = Windows::of(&Batch::new(rows, &labels)?, self.tokens);
         let mut out = Vec::new();
-        for start in (0..windows.len()).step_by(self.microbatch) {
-            let rows = windows.slice(start, self.microbatch).map_err(|e| failed(e.into()))?;
-            let mut tape = Tape::plain(&self.parameters);
-            let logits = no_grad(|| self.network.decoder.logits(&mut tape, &rows.tensors[0]));
+        for start in (0..windows.len()).step_by(self.core.microbatch) {
+            let end = windows.len().min(start + self.core.microbatch);
+            let rows = windows.rows(start, end, end - start).map_err(|e| failed(e.into()))?;
+            let mut tape = Tape::plain(&self.core.parameters);
+            let logits = no_grad(|| self.core.network.decoder.logits(&mut tape, &rows.tensors[0]));
             let logits = logits.map_err(failed)?;
             out.extend(crate::network::to_f32(&logits).map_err(|e| failed(e.into()))?);
         }
@@ -128,48 +116,19 @@ impl LanguageTrainer {
 
     /// Checks a call and takes its parameters over.
     fn begin(&mut self, parameters: &[f32], rows: Rows<'_>) -> Result<(), TrainerError> {
-        check_call(self.parameters.dimension(), self.context + 1, parameters, rows)?;
-        self.parameters.set_flat(parameters).map_err(failed)
-    }
-
-    /// Windows computed at a time where each is a unit: the job's, or one where this machine's kernels
-    /// would let windows see each other.
-    fn private_microbatch(&self) -> Result<usize, TrainerError> {
-        static FOUND: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
-        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(microbatch) = found.get(&self.shape) {
-            return Ok(*microbatch);
-        }
-        let microbatch = match self.microbatch {
-            1 => 1,
-            many => {
-                let rows = windows::unlike(self.context, self.tokens)?;
-                let seen = independence(&self.network, &self.parameters, &rows, many);
-                let seen = seen.map_err(failed)?;
-                if seen.of_company && seen.of_place { many } else { 1 }
-            }
-        };
-        found.insert(self.shape.clone(), microbatch);
-        Ok(microbatch)
-    }
-
-    fn clip(&self, windows: &Windows, clip_norm: f64) -> Result<ClippedSum, TrainerError> {
-        let weighting = Weighting::Clip(ClipNorm::new(clip_norm)?);
-        if windows.units().is_some() {
-            return sums::by_person(self, windows, weighting).map_err(failed);
-        }
-        let settings = settings(clip_norm, self.private_microbatch()?, self.context);
-        sums::by_window(self, windows, weighting, &settings).map_err(failed)
+        check_call(self.core.parameters.dimension(), self.context + 1, parameters, rows)?;
+        self.core.parameters.set_flat(parameters).map_err(failed)
     }
 
     fn losses(&self, windows: &Windows) -> Result<TokenLosses, PrivateError> {
         let mut total = TokenLosses::default();
-        for start in (0..windows.len()).step_by(self.microbatch) {
-            let rows = windows.slice(start, self.microbatch)?;
+        for start in (0..windows.len()).step_by(self.core.microbatch) {
+            let end = windows.len().min(start + self.core.microbatch);
+            let rows = windows.rows(start, end, end - start)?;
             let [tokens, targets] = &rows.tensors;
-            let mut tape = Tape::plain(&self.parameters);
+            let mut tape = Tape::plain(&self.core.parameters);
             let (nats, right) = no_grad(|| -> Result<_, PrivateError> {
-                let logits = self.network.decoder.logits(&mut tape, tokens)?;
+                let logits = self.core.network.decoder.logits(&mut tape, tokens)?;
                 let nats = crate::private::nn::cross_entropy(&logits, targets)?;
                 let right = logits.f_argmax(-1, false)?.f_eq_tensor(targets)?;
                 Ok((nats.f_sum(Kind::Double)?, right.f_sum(Kind::Int64)?))
@@ -182,36 +141,13 @@ impl LanguageTrainer {
     }
 }
 
-/// With the least slack that keeps the rounding of sums within what every plan allows for: a window's
-/// gradient is summed from `2 context` terms an entry (the embedding is used twice).
-fn settings(clip_norm: f64, microbatch: usize, context: usize) -> Settings {
-    let whole = Settings { magnitude_slack: 1.0, ..Settings::rows(clip_norm, microbatch) };
-    let error = float_error(MAX_WINDOWS_PER_NODE as usize, 2 * context, &whole);
-    let slack = (error / FLOAT_ERROR * (1.0 + 1e-9)).max(Settings::MAGNITUDE_SLACK);
-    Settings { magnitude_slack: slack, ..whole }
-}
-
-/// The network's parameters must be those that the job lays out, in that order.
-fn check_layout(parameters: &Parameters, layout: &ParameterLayout) -> Result<(), TrainerError> {
-    let ours = parameters.trainable().map(|(_, name, value)| (name, value.size()));
-    let theirs = layout.tensors().iter().map(|tensor| {
-        let shape = tensor.shape.iter().map(|size| *size as i64).collect();
-        (tensor.name.as_str(), shape)
-    });
-    if ours.eq(theirs) {
-        return Ok(());
-    }
-    let message = "the network's tensors are not those of the job's layout".into();
-    Err(TrainerError::Backend { trainer: NAME, message })
-}
-
 impl Trainer for LanguageTrainer {
     fn name(&self) -> &'static str {
         NAME
     }
 
     fn dimension(&self) -> usize {
-        self.parameters.dimension()
+        self.core.parameters.dimension()
     }
 
     fn outputs(&self) -> usize {
@@ -226,7 +162,8 @@ impl Trainer for LanguageTrainer {
     ) -> Result<ClippedSum, TrainerError> {
         self.begin(parameters, batch.rows())?;
         let windows = Windows::of(batch, self.tokens);
-        self.clip(&windows, clip_norm)
+        let probe = || windows::unlike(self.context, self.tokens);
+        self.core.clipped(&windows, clip_norm, probe)
     }
 
     fn gradient_sum(
@@ -236,11 +173,7 @@ impl Trainer for LanguageTrainer {
     ) -> Result<Vec<f64>, TrainerError> {
         self.begin(parameters, batch.rows())?;
         let windows = Windows::of(batch, self.tokens);
-        let sum = sums::plain(self, &windows).map_err(failed)?;
-        match sum.iter().all(|v| v.is_finite()) && !windows.any_bad() {
-            true => Ok(sum),
-            false => Err(TrainerError::NonFinite),
-        }
+        self.core.plain(&windows)
     }
 
     fn predict(&mut self, _: &[f32], _: Rows<'_>) -> Result<Vec<f32>, TrainerError> {
@@ -266,6 +199,8 @@ fn failed(error: PrivateError) -> TrainerError {
     }
 }
 
+#[cfg(test)]
+mod classifier_tests;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! exact zeros. Knows nothing of networks.
 
 use tch::{TchError, Tensor};
-use tributary_training::{Batch, TrainerError};
+use tributary_training::Batch;
+
+use super::core::Inputs;
 
 /// The target of a position that counts nothing.
 const IGNORED: i64 = -100;
@@ -64,38 +66,8 @@ impl Windows {
         self.targets.resize(start + self.context, IGNORED);
     }
 
-    /// Number of windows.
-    pub(super) fn len(&self) -> usize {
-        self.bad.len()
-    }
-
-    /// Windows of each unit; `None` if each is one.
-    pub(super) fn units(&self) -> Option<&[usize]> {
-        self.units.as_deref()
-    }
-
-    /// Whether a window is no text.
-    pub(super) fn is_bad(&self, row: usize) -> bool {
-        self.bad.get(row).copied().unwrap_or(true)
-    }
-
-    /// Whether any window is no text.
-    pub(super) fn any_bad(&self) -> bool {
-        self.bad.iter().any(|bad| *bad)
-    }
-
-    /// At most `count` windows from `start` on.
-    pub(super) fn slice(&self, start: usize, count: usize) -> Result<Slice, TchError> {
-        let end = self.len().min(start + count);
-        self.rows(start, end, end - start)
-    }
-
-    /// As [`Windows::slice`], with empty windows up to `count`.
-    pub(super) fn padded(&self, start: usize, count: usize) -> Result<Slice, TchError> {
-        self.rows(start, self.len().min(start + count), count)
-    }
-
-    fn rows(&self, start: usize, end: usize, rows: usize) -> Result<Slice, TchError> {
+    /// The windows from `start` to `end`, with empty ones up to `rows`.
+    pub(super) fn rows(&self, start: usize, end: usize, rows: usize) -> Result<Slice, TchError> {
         let tensor = |values: &[i64], filler: i64| {
             let mut values = values[start * self.context..end * self.context].to_vec();
             values.resize(rows * self.context, filler);
@@ -107,13 +79,27 @@ impl Windows {
     }
 }
 
+impl Inputs for Windows {
+    fn len(&self) -> usize {
+        self.bad.len()
+    }
+
+    fn units(&self) -> Option<&[usize]> {
+        self.units.as_deref()
+    }
+
+    fn is_bad(&self, row: usize) -> bool {
+        self.bad.get(row).copied().unwrap_or(true)
+    }
+
+    fn tensors(&self, start: usize, end: usize, rows: usize) -> Result<Vec<Tensor>, TchError> {
+        Ok(self.rows(start, end, rows)?.tensors.into())
+    }
+}
+
 /// A few windows that are unlike each other, for a trial of this machine.
-pub(super) fn unlike(context: usize, tokens: usize) -> Result<[Tensor; 2], TrainerError> {
+pub(super) fn unlike(context: usize, tokens: usize) -> Result<Vec<Tensor>, TchError> {
     const ROWS: usize = 7;
-    let failed = |error: TchError| TrainerError::Backend {
-        trainer: super::NAME,
-        message: error.to_string(),
-    };
     let tensor = |offset: usize| {
         // Low-discrepancy values over the whole vocabulary.
         let value = |i: usize| {
@@ -123,7 +109,7 @@ pub(super) fn unlike(context: usize, tokens: usize) -> Result<[Tensor; 2], Train
         let values: Vec<i64> = (0..ROWS * context).map(value).collect();
         Tensor::f_from_slice(&values)?.f_view([ROWS as i64, context as i64])
     };
-    Ok([tensor(1).map_err(failed)?, tensor(2).map_err(failed)?])
+    Ok(vec![tensor(1)?, tensor(2)?])
 }
 
 #[cfg(test)]
@@ -148,12 +134,11 @@ mod tests {
         let windows = Windows::of(&batch, 5);
         let bad: Vec<_> = (0..8).map(|row| windows.is_bad(row)).collect();
         assert_eq!(bad, [false, false, true, true, true, true, false, true]);
-        let slice = windows.padded(1, 2).unwrap();
+        let slice = windows.rows(1, 3, 2).unwrap();
         assert_eq!(slice.targets, 1);
         let all = |tensor: &Tensor| Vec::<i64>::try_from(tensor.flatten(0, -1)).unwrap();
         assert_eq!(all(&slice.tensors[0]), [2, 0, 0, 0, 0, 0]);
         assert_eq!(all(&slice.tensors[1]), [0, -100, -100, -100, -100, -100]);
-        assert_eq!(windows.padded(6, 3).unwrap().tensors[0].size(), [3, 3]);
-        assert_eq!(windows.slice(6, 3).unwrap().tensors[0].size(), [1, 3]);
+        assert_eq!(windows.rows(6, 7, 3).unwrap().tensors[0].size(), [3, 3]);
     }
 }

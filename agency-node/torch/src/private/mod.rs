@@ -20,6 +20,7 @@
 //! noise, budgets, files or peers.
 
 mod contribution;
+pub mod encoder;
 pub(crate) mod gradient;
 pub mod models;
 pub mod nn;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use tributary_store::{JobState, Store};
 
-use super::{Dir, unix_now};
+use super::Dir;
+use crate::authorities::Authorities;
 use crate::backup;
 use crate::data_dir::DataDir;
 use crate::status::JobStatus;
+use crate::unix_now;
 
 /// Copy the state while the service runs, or put a copy back.
 #[derive(Debug, Subcommand)]
@@ -66,7 +68,7 @@ async fn restore(file: &std::path::Path, dir: &Dir, keys: Option<PathBuf>) -> an
     // Everything that `serve` will need, read once.
     dir.config()?;
     dir.identity()?;
-    dir.authority()?;
+    Authorities::load(&dir)?;
     let store = dir.store().await?;
     let agencies = store.agencies().await?;
     let jobs = store.jobs().await?;

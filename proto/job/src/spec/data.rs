@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
+use super::text::TextSpec;
 
 /// Most classes of a label.
 pub const MAX_CLASSES: usize = 1000;
@@ -19,12 +20,6 @@ pub const MAX_TEXT: usize = 256;
 
 /// Most model inputs.
 pub const MAX_INPUTS: usize = 100_000;
-
-/// Most tokens of a vocabulary: their numbers are exact in f32.
-pub const MAX_VOCABULARY: u32 = 1 << 20;
-
-/// Most tokens that a model sees at a time.
-pub const MAX_CONTEXT: u32 = 8192;
 
 /// Records of one person that are used, if the specification does not say.
 pub const DEFAULT_RECORDS_PER_PERSON: u32 = 16;
@@ -53,35 +48,6 @@ pub struct DataSpec {
     /// [`DataSpec::records_per_person`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records_per_person: Option<u32>,
-}
-
-/// A column of text, and how it becomes windows of tokens.
-///
-/// For a language model a text is cut into windows of `context` tokens and the one that follows; a
-/// window is a record. Without a person column every cell is cut by itself. With one, the cells of a
-/// person are joined in file order, each after a separator (a line feed), and cut together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TextSpec {
-    /// Source column, UTF-8.
-    pub column: String,
-    /// Tokens that the model sees at a time.
-    pub context: u32,
-    /// What a token is.
-    pub tokenizer: TokenizerSpec,
-}
-
-/// What a token is. Everything here is public and never derived from records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TokenizerSpec {
-    /// A byte of UTF-8: 256 tokens, any text.
-    Bytes,
-    /// One of these characters, in this order, and one token more for every other character.
-    Characters {
-        /// The characters, each once; a line feed among them.
-        characters: String,
-    },
 }
 
 /// The label: its column and what its cells may be.
@@ -198,7 +164,8 @@ impl DataSpec {
     /// Number of model inputs: the tokens of a window and the one that follows, where rows are text.
     pub fn input_width(&self) -> usize {
         if let Some(text) = &self.text {
-            return text.context as usize + 1;
+            // A classifier says nothing about the token that follows.
+            return text.context as usize + usize::from(self.is_language_model());
         }
         self.features.iter().map(FeatureSpec::width).fold(0, usize::saturating_add)
     }
@@ -324,49 +291,6 @@ impl DataSpec {
                 Err(SpecError::new("data.max_records_per_person", problem))
             }
             (Some(_), _) => Ok(()),
-        }
-    }
-}
-
-impl TextSpec {
-    fn validate(&self, data: &DataSpec) -> Result<(), SpecError> {
-        if !data.features.is_empty() {
-            let problem = "text and columns do not go together in one job: leave features out";
-            return Err(SpecError::new("data.features", problem));
-        }
-        if self.column == data.label.column {
-            return Err(SpecError::new("data.text.column", "is the label"));
-        }
-        if !(2..=MAX_CONTEXT).contains(&self.context) {
-            let problem = format!("{}: between 2 and {MAX_CONTEXT} tokens", self.context);
-            return Err(SpecError::new("data.text.context", problem));
-        }
-        self.tokenizer.validate()
-    }
-}
-
-impl TokenizerSpec {
-    /// Number of tokens.
-    pub fn vocabulary(&self) -> u32 {
-        match self {
-            Self::Bytes => 256,
-            Self::Characters { characters } => {
-                u32::try_from(characters.chars().count()).unwrap_or(u32::MAX).saturating_add(1)
-            }
-        }
-    }
-
-    fn validate(&self) -> Result<(), SpecError> {
-        let Self::Characters { characters } = self else { return Ok(()) };
-        let field = "data.text.tokenizer.characters";
-        let distinct: BTreeSet<char> = characters.chars().collect();
-        if distinct.len() != characters.chars().count() || distinct.len() >= MAX_VOCABULARY as usize
-        {
-            return Err(SpecError::new(field, "each character once, and fewer than a million"));
-        }
-        match distinct.contains(&'\n') {
-            true => Ok(()),
-            false => Err(SpecError::new(field, "a line feed must be among them: it ends a text")),
         }
     }
 }

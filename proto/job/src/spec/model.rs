@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::DataSpec;
+use super::text::{MAX_CONTEXT, MAX_VOCABULARY, TokenizerSpec, check_sha256};
 use super::{LabelValues, SpecError};
 
 /// Windows computed at a time, if the job does not say.
@@ -13,6 +14,9 @@ const DEFAULT_MICROBATCH: u32 = 16;
 
 /// Most positions of a microbatch, windows times context.
 const MAX_MICROBATCH_POSITIONS: u64 = 1 << 16;
+
+/// Most logits of a microbatch: a gigabyte in f32.
+const MAX_MICROBATCH_LOGITS: u64 = 1 << 28;
 
 /// Model family with its size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +51,60 @@ pub enum ModelSpec {
         #[serde(default = "default_microbatch", skip_serializing_if = "is_default_microbatch")]
         microbatch: u32,
     },
+    /// Adapters and a linear head on a frozen encoder (BERT, Devlin et al. 2019), for texts with a
+    /// label. The head reads the mean over a text's tokens. Only adapters and head are trained and
+    /// travel; every node must have the base.
+    Encoder {
+        /// SHA-256 of the base's `model.safetensors`, hex.
+        base: String,
+        /// Blocks of the base.
+        layers: u32,
+        /// Width of the base.
+        width: u32,
+        /// Heads of attention of the base.
+        heads: u32,
+        /// Inner width of the base's feed-forward part.
+        hidden: u32,
+        /// Tokens that the base has vectors for.
+        vocabulary: u32,
+        /// Positions that the base has vectors for.
+        positions: u32,
+        /// The adapters.
+        lora: LoraSpec,
+        /// Texts that a node computes at a time: bounds its memory, whatever the batch.
+        #[serde(default = "default_microbatch", skip_serializing_if = "is_default_microbatch")]
+        microbatch: u32,
+    },
+}
+
+/// Low-rank adapters (Hu et al. 2022, "LoRA"): `y = W x + (alpha / rank) B A x` with W frozen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraSpec {
+    /// Rank of A and B.
+    pub rank: u32,
+    /// Scale of the adapter, over the rank.
+    pub alpha: f64,
+    /// The maps of every block that have an adapter, each once.
+    pub targets: Vec<LoraTarget>,
+}
+
+/// A map of an encoder's block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraTarget {
+    /// Query projection of attention.
+    Query,
+    /// Key projection.
+    Key,
+    /// Value projection.
+    Value,
+    /// Output projection.
+    Output,
+    /// First map of the feed-forward part.
+    Up,
+    /// Second map of the feed-forward part.
+    Down,
 }
 
 /// Normalisation of a transformer.
@@ -99,6 +157,7 @@ impl ModelSpec {
         match self {
             Self::Mlp { .. } => "mlp",
             Self::Decoder { .. } => "decoder",
+            Self::Encoder { .. } => "encoder",
         }
     }
 
@@ -124,6 +183,16 @@ impl ModelSpec {
                 let block = attention.checked_add(feed_forward)?.checked_add(2 * norms)?;
                 let blocks = block.checked_mul(layers)?;
                 outputs.checked_mul(width)?.checked_add(blocks)?.checked_add(norms)
+            }
+            Self::Encoder { layers, width, hidden, lora, .. } => {
+                let sides = lora.targets.iter().map(|target| {
+                    let (_, inputs, outputs) = target.map(*width as usize, *hidden as usize);
+                    (inputs + outputs) as u64
+                });
+                let sides = sides.fold(0u64, u64::saturating_add);
+                let adapters = u64::from(lora.rank).checked_mul(sides)?;
+                let adapters = adapters.checked_mul(u64::from(*layers))?;
+                outputs.checked_mul(u64::from(*width) + 1)?.checked_add(adapters)
             }
         }
     }
@@ -156,6 +225,31 @@ impl ModelSpec {
                 }
                 Ok(())
             }
+            Self::Encoder {
+                base,
+                layers,
+                width,
+                heads,
+                hidden,
+                vocabulary,
+                positions,
+                lora,
+                microbatch,
+            } => {
+                check_sha256("model.base", base)?;
+                bounded("model.layers", *layers, 96)?;
+                bounded("model.width", *width, 16_384)?;
+                bounded("model.heads", *heads, 256)?;
+                bounded("model.hidden", *hidden, 65_536)?;
+                bounded("model.vocabulary", *vocabulary, MAX_VOCABULARY)?;
+                bounded("model.positions", *positions, MAX_CONTEXT)?;
+                bounded("model.microbatch", *microbatch, 256)?;
+                if !width.is_multiple_of(*heads) {
+                    let problem = format!("a width of {width} over {heads} heads");
+                    return Err(SpecError::new("model.heads", problem));
+                }
+                lora.validate()
+            }
         }
     }
 
@@ -165,28 +259,78 @@ impl ModelSpec {
         match (self, &data.text) {
             (Self::Mlp { .. }, None) => Ok(()),
             (Self::Mlp { .. }, Some(_)) => {
-                refuse("model.family", "\"mlp\" reads columns; text needs \"decoder\"".into())
+                let problem = "\"mlp\" reads columns; text needs \"decoder\" or \"encoder\"";
+                refuse("model.family", problem.into())
+            }
+            (Self::Encoder { .. }, None) => {
+                refuse("data.text", "an encoder reads text: say which column".into())
+            }
+            (Self::Encoder { vocabulary, positions, microbatch, .. }, Some(text)) => {
+                if data.label.values == LabelValues::NextToken {
+                    return refuse("data.label", "an encoder's texts need a label".into());
+                }
+                let TokenizerSpec::File { vocabulary: tokens, .. } = &text.tokenizer else {
+                    let problem = "the base was made with a tokenizer of its own: kind = \"file\"";
+                    return refuse("data.text.tokenizer", problem.into());
+                };
+                if tokens > vocabulary {
+                    let problem = format!("{tokens} tokens, the base has vectors for {vocabulary}");
+                    return refuse("data.text.tokenizer.vocabulary", problem);
+                }
+                if text.context > *positions {
+                    let problem = format!("{}: the base has {positions} positions", text.context);
+                    return refuse("data.text.context", problem);
+                }
+                check_memory(*microbatch, text.context, 1)
             }
             (Self::Decoder { .. }, None) => {
                 refuse("data.text", "a language model reads text: say which column".into())
             }
             (Self::Decoder { microbatch, .. }, Some(text)) => {
+                if matches!(text.tokenizer, TokenizerSpec::File { .. }) {
+                    let problem = "a decoder reads bytes or listed characters";
+                    return refuse("data.text.tokenizer", problem.into());
+                }
                 if data.label.values != LabelValues::NextToken {
                     let problem = "a decoder is trained to say the next token; leave the label out";
                     return refuse("data.label", problem.into());
                 }
-                let positions = u64::from(*microbatch) * u64::from(text.context);
-                if positions > MAX_MICROBATCH_POSITIONS {
-                    let problem = format!(
-                        "{microbatch} windows of {} tokens are more than \
-                         {MAX_MICROBATCH_POSITIONS} positions",
-                        text.context
-                    );
-                    return refuse("model.microbatch", problem);
-                }
-                Ok(())
+                check_memory(*microbatch, text.context, text.tokenizer.vocabulary())
             }
         }
+    }
+}
+
+/// What a microbatch takes of a node's memory is bounded before anything is made.
+fn check_memory(microbatch: u32, context: u32, logits: u32) -> Result<(), SpecError> {
+    let positions = u64::from(microbatch) * u64::from(context);
+    let problem = if positions > MAX_MICROBATCH_POSITIONS {
+        format!(
+            "{microbatch} windows of {context} tokens are more than {MAX_MICROBATCH_POSITIONS} \
+             positions"
+        )
+    } else if positions * u64::from(logits) > MAX_MICROBATCH_LOGITS {
+        format!(
+            "{positions} positions with {logits} logits each are more than \
+             {MAX_MICROBATCH_LOGITS} values"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(SpecError::new("model.microbatch", problem))
+}
+
+impl LoraSpec {
+    fn validate(&self) -> Result<(), SpecError> {
+        bounded("model.lora.rank", self.rank, 1024)?;
+        if !(self.alpha > 0.0 && self.alpha <= 1e4) {
+            return Err(SpecError::new("model.lora.alpha", "must be positive and at most 10,000"));
+        }
+        let distinct: std::collections::BTreeSet<_> = self.targets.iter().collect();
+        if distinct.is_empty() || distinct.len() != self.targets.len() {
+            return Err(SpecError::new("model.lora.targets", "at least one, each once"));
+        }
+        Ok(())
     }
 }
 
@@ -234,6 +378,13 @@ mod tests {
             microbatch: 1,
         };
         assert_eq!(wild.validate().unwrap_err().field, "model.rotary_base");
+    }
+
+    #[test]
+    fn a_microbatch_has_bounded_memory() {
+        assert!(check_memory(16, 128, 256).is_ok());
+        assert!(check_memory(256, 257, 2).unwrap_err().problem.contains("positions"));
+        assert!(check_memory(16, 129, 1 << 20).unwrap_err().problem.contains("logits"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tributary_job::JobSpec;
+use tributary_training::Assets;
 
 use crate::data_dir::DataDir;
 use crate::records::Records;
@@ -18,6 +19,8 @@ pub(super) struct Check<'a> {
     pub(super) mapping: Option<&'a Path>,
     /// Whether cells that are in no list are shown.
     pub(super) codes: bool,
+    /// Public files that a job may name.
+    pub(super) assets: Assets,
 }
 
 /// Reads the table as the job describes it and prints what it says.
@@ -37,7 +40,7 @@ pub(super) fn check(datasets: &[DatasetRow], check: &Check<'_>) -> anyhow::Resul
     let records = Records::of(&row).map_err(anyhow::Error::msg).with_context(wrong)?;
     let start = Instant::now();
     if spec.data.text.is_some() {
-        let data = records.load_strict(&spec.data).with_context(wrong)?;
+        let data = records.load_strict(&spec.data, &check.assets).with_context(wrong)?;
         println!("{name} fits job {}: {} windows of text", spec.name, data.len());
         println!("{}", cost(start.elapsed().as_secs_f64()));
         return Ok(());
@@ -105,7 +108,8 @@ mod tests {
         let (table, job) = (dir.path().join("t.csv"), dir.path().join("job.toml"));
         std::fs::write(&job, crate::fixtures::JOB).unwrap();
         let rows = registered(&table, Source::default());
-        let of = |name| Check { name, job: &job, mapping: None, codes: false };
+        let of =
+            |name| Check { name, job: &job, mapping: None, codes: false, assets: Assets::none() };
         let verdict = |text: &str| {
             std::fs::write(&table, text).unwrap();
             check(&rows, &of("d")).map_err(|e| format!("{e:#}"))
@@ -134,7 +138,8 @@ mod tests {
         std::fs::write(path("m.toml"), mapping).unwrap();
         let rows = registered(&path("t.csv"), Source::default());
         let (job, file) = (path("job.toml"), path("m.toml"));
-        let with = |mapping| Check { name: "d", job: &job, mapping, codes: true };
+        let with =
+            |mapping| Check { name: "d", job: &job, mapping, codes: true, assets: Assets::none() };
         assert!(check(&rows, &with(None)).is_err());
         check(&rows, &with(Some(&file))).unwrap();
         std::fs::write(path("m.toml"), mapping.replace("wert", "wirt")).unwrap();

@@ -137,7 +137,7 @@ fn a_query_is_a_table_and_can_do_nothing_else() {
     let query = "SELECT id, x, ill, day, r, s FROM t ORDER BY id";
     let records = server.records(query, mapping);
     assert_eq!(records.check().unwrap(), 11);
-    let (data, skipped) = records.load(&spec()).unwrap();
+    let (data, skipped) = records.load(&spec(), &tributary_training::Assets::none()).unwrap();
     assert_eq!((data.len(), skipped.unknown_labels), (10, 1));
     assert_eq!(data.labels(&[0, 1]), [0.0, 1.0]);
     let mut table = Query::open(&server.path("query.toml")).unwrap();
