@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::{Assets, Dataset};
+use tributary_training::Assets;
 use tributary_transport::{NodeCredentials, files};
 
 use zeroize::Zeroizing;
@@ -17,6 +17,7 @@ use crate::config::{Config, TrainerKind};
 use crate::engine::{DatasetSource, Setup};
 use crate::lock::{DirLock, LockError};
 use crate::policy::Policy;
+use crate::records::Records;
 use crate::storage::{DatasetRow, Storage};
 
 /// Where everything lies.
@@ -144,7 +145,7 @@ impl DataDir {
     }
 
     /// Public files that jobs name by their hash: tokenizers and base models.
-    fn assets(&self) -> Assets {
+    pub(crate) fn assets(&self) -> Assets {
         Assets::new(self.0.join("assets"))
     }
 
@@ -178,9 +179,9 @@ impl DataDir {
 }
 
 fn source(row: &DatasetRow, salt: &[u8], assets: Assets) -> (String, DatasetSource) {
-    let path = PathBuf::from(&row.path);
+    let (path, records) = (PathBuf::from(&row.path), Records::of(row));
     let load = Box::new(move |spec: &_| {
-        let read = Dataset::load_tolerant_with(&path, spec, &assets);
+        let read = records.as_ref().map_err(Clone::clone)?.load(spec, &assets);
         let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
         if skipped.any() {
             // For this log alone: the counts depend on the records.
@@ -191,7 +192,7 @@ fn source(row: &DatasetRow, salt: &[u8], assets: Assets) -> (String, DatasetSour
         }
         Ok(data)
     });
-    let version = crate::version::Versions::new(Path::new(&row.path), salt);
+    let version = crate::version::Versions::of(row, salt);
     let version = Box::new(move || version.now());
     (row.name.clone(), DatasetSource { declared_records: row.declared_records, load, version })
 }
@@ -210,6 +211,7 @@ mod tests {
             path: path.to_str().unwrap().into(),
             declared_records: 10,
             content: None,
+            source: crate::storage::Source::default(),
         };
         let (_, source) = source(&row, &[7; 32], Assets::none());
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();

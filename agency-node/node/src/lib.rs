@@ -19,6 +19,7 @@ pub mod gate;
 pub mod lock;
 pub mod metrics;
 pub mod policy;
+pub mod records;
 pub mod renewal;
 pub mod serve;
 pub mod session;

@@ -1,7 +1,6 @@
 //! The daemon: keep one session open, come back after every cut, stop in order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +117,7 @@ async fn note_start(
         }
     }
     for row in storage.datasets().await? {
-        let is = match Versions::new(Path::new(&row.path), &salt).now() {
+        let is = match Versions::of(&row, &salt).now() {
             Ok(is) => is,
             Err(problem) => {
                 tracing::warn!(dataset = %row.name, "its file cannot be read now: {problem}");

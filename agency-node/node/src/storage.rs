@@ -7,6 +7,7 @@
 mod audit;
 mod checkpoints;
 mod consent;
+mod source;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::audit::head::{HeadError, HeadFile};
 use crate::engine::{Kept, Record, StoredJob};
 
 pub use consent::Change;
+
+pub use source::Source;
 
 /// The database file inside a node's data directory.
 pub const FILE: &str = "node.db";
@@ -71,6 +74,8 @@ pub struct DatasetRow {
     /// Hash of the file's bytes at registration, hex; `None` if version 0.1 registered it. Never
     /// leaves the agency.
     pub content: Option<String>,
+    /// How its records are read.
+    pub source: Source,
 }
 
 /// The database refused or failed.
@@ -204,13 +209,15 @@ impl Storage {
         let declared = i64::try_from(row.declared_records)
             .map_err(|_| StorageError::Corrupt("declared records".into()))?;
         let mut both = self.pool.begin().await?;
-        let insert =
-            "INSERT INTO dataset (name, path, declared_records, content) VALUES (?, ?, ?, ?)";
+        let insert = "INSERT INTO dataset (name, path, declared_records, content, source, mapping) \
+                      VALUES (?, ?, ?, ?, ?, ?)";
         sqlx::query(insert)
             .bind(&row.name)
             .bind(&row.path)
             .bind(declared)
             .bind(&row.content)
+            .bind(&row.source.kind)
+            .bind(&row.source.mapping)
             .execute(&mut *both)
             .await?;
         if let Some(entry) = entry {
@@ -248,7 +255,8 @@ impl Storage {
     /// # Errors
     /// From the database.
     pub async fn datasets(&self) -> Result<Vec<DatasetRow>, StorageError> {
-        let select = "SELECT name, path, declared_records, content FROM dataset ORDER BY name";
+        let select = "SELECT name, path, declared_records, content, source, mapping FROM dataset \
+                      ORDER BY name";
         let rows = sqlx::query(select).fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
@@ -258,6 +266,7 @@ impl Storage {
                     declared_records: u64::try_from(row.try_get::<i64, _>(2)?)
                         .map_err(|_| StorageError::Corrupt("declared records".into()))?,
                     content: row.try_get(3)?,
+                    source: Source { kind: row.try_get(4)?, mapping: row.try_get(5)? },
                 })
             })
             .collect()
@@ -429,7 +438,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).await.unwrap();
         let (name, path) = ("d".into(), "/x.csv".into());
-        let row = DatasetRow { name, path, declared_records: 9, content: Some("0".into()) };
+        let source = Source { kind: "jsonl".into(), mapping: Some("missing = []".into()) };
+        let row = DatasetRow { name, path, declared_records: 9, content: Some("0".into()), source };
         storage.add_dataset(&row, Some(&entry(0))).await.unwrap();
         assert!(storage.add_dataset(&row, Some(&entry(1))).await.is_err(), "a name is given once");
         storage.persist(&accepted(1, "j")).await.unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::storage::{DatasetRow, Source};
 use crate::twins;
 
 /// Bytes of a version: enough that no two files share one by chance or on purpose.
@@ -32,7 +33,12 @@ struct Touched {
 }
 
 impl Versions {
-    /// Of a file.
+    /// Of a registered dataset: another mapping makes another version.
+    pub fn of(row: &DatasetRow, salt: &[u8]) -> Self {
+        Self::new(Path::new(&row.path), &salted(&row.source, salt))
+    }
+
+    /// Of a file or folder.
     pub fn new(path: &Path, salt: &[u8]) -> Self {
         Self { path: path.to_owned(), salt: salt.to_owned(), known: Mutex::new(None) }
     }
@@ -46,7 +52,9 @@ impl Versions {
         let touched =
             std::fs::metadata(&self.path).map(|meta| Touched::of(&meta)).map_err(failed)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, version)) = known.as_ref().filter(|(then, _)| *then == touched) {
+        // A folder does not say that something within it was touched.
+        let same = |then: &Touched| *then == touched && !self.path.is_dir();
+        if let Some((_, version)) = known.as_ref().filter(|(then, _)| same(then)) {
             return Ok(version.clone());
         }
         let content = twins::content_hash(&self.path).map_err(failed)?;
@@ -55,6 +63,16 @@ impl Versions {
         *known = Some((touched, version.clone()));
         Ok(version)
     }
+}
+
+/// The salt for a dataset that is read in a way of its own: its versions are others.
+pub fn salted(source: &Source, salt: &[u8]) -> Vec<u8> {
+    if *source == Source::default() {
+        return salt.to_owned();
+    }
+    let mapping = source.mapping.as_deref().unwrap_or_default();
+    let parts = [salt, source.kind.as_bytes(), mapping.as_bytes()];
+    tributary_secagg::hash("tributary/dataset-source/v1", &parts).0.to_vec()
 }
 
 /// The version of a file with this hash.

@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use csv::{ByteRecord, ReaderBuilder, Trim};
 use tributary_job::spec::{DataSpec, TextSpec};
 
 use crate::assets::Assets;
-use crate::columns::{Places, classes, expected_label};
-use crate::table::{Cells, DataError, csv_error, header};
+use crate::columns::{classes, expected_label};
+use crate::source::{Cell, CsvTable, Defect, Row, Table};
+use crate::table::{Cells, DataError};
 use crate::tokens::{PADDING, Tokenizer, windows};
 use crate::tolerant::Skipped;
 
@@ -26,8 +26,8 @@ pub(crate) enum Reading {
     Tolerant,
 }
 
-/// Reads a table and calls `window` for each window (as [`Cells::plain`], with its person), until it
-/// has said `limit` times that it keeps one. Windows of a person follow each other, persons come in
+/// Reads a CSV table and calls `window` for each window (as [`Cells::plain`], with its person), until
+/// it has said `limit` times that it keeps one. Windows of a person follow each other, persons come in
 /// the order of their first row. A text with a label is one window, in file order.
 pub(crate) fn read(
     source: impl Read,
@@ -36,52 +36,74 @@ pub(crate) fn read(
     limit: usize,
     reading: Reading,
     assets: &Assets,
+    window: impl FnMut(&Cells) -> bool,
+) -> Result<Skipped, DataError> {
+    read_table(&mut CsvTable::new(source, b',')?, spec, text, limit, reading, assets, window)
+}
+
+/// As [`read`], of any format.
+pub(crate) fn read_table(
+    table: &mut dyn Table,
+    spec: &DataSpec,
+    text: &TextSpec,
+    limit: usize,
+    reading: Reading,
+    assets: &Assets,
     mut window: impl FnMut(&Cells) -> bool,
 ) -> Result<Skipped, DataError> {
-    let mut reader = ReaderBuilder::new().trim(Trim::Headers).flexible(true).from_reader(source);
-    let header = header(&mut reader)?;
-    let places = Places::of(&header);
-    let column = places.find(&text.column)?;
+    // The text, then whose it is, then its label.
+    let mut columns = vec![text.column.clone()];
+    columns.extend(spec.person_column.clone());
     let label = match spec.is_language_model() {
         true => None,
-        false => Some((places.find(&spec.label.column)?, classes(&spec.label))),
+        false => Some((columns.len(), classes(&spec.label))),
     };
-    let person = spec.person_column.as_ref().map(|name| places.find(name)).transpose()?;
+    columns.extend(label.as_ref().map(|_| spec.label.column.clone()));
+    table.select(&columns)?;
     let mut skipped = Skipped::default();
     let mut out =
         Windows { context: text.context as usize, limit, kept: 0, cells: Cells::default() };
     let tokenizer = Tokenizer::new(text, assets)?;
     let mut persons = Joined::default();
-    let (mut record, mut tokens) = (ByteRecord::new(), Vec::new());
-    while reader.read_byte_record(&mut record).map_err(csv_error)? {
-        let line = record.position().map_or(0, csv::Position::line);
+    let (mut row, mut tokens) = (Row::default(), Vec::new());
+    let (mut of_text, mut of_person, mut of_label) = (Vec::new(), Vec::new(), Vec::new());
+    while table.next(&mut row)? {
+        let line = row.line();
         let strict = |error: DataError| match reading {
             Reading::Strict => Err(error),
             Reading::Tolerant => Ok(()),
         };
-        if record.len() != header.len() {
-            let (expected, found) = (header.len() as u64, record.len() as u64);
-            strict(DataError::Ragged { line, expected, found })?;
-            skipped.ragged += 1;
+        if let Some(defect) = row.defect() {
+            strict(DataError::of_defect(defect, line))?;
+            match defect {
+                Defect::Ragged { .. } => skipped.ragged += 1,
+                Defect::Malformed(_) => skipped.malformed += 1,
+            }
             continue;
         }
-        let Ok(cell) = std::str::from_utf8(record.get(column).unwrap_or_default()) else {
+        let cell = match row.cell(0) {
+            Cell::Text(_) => row.whole_text(0),
+            cell => cell.text(&mut of_text),
+        };
+        let Ok(cell) = std::str::from_utf8(cell) else {
             strict(DataError::Malformed(format!("line {line}: not UTF-8")))?;
             skipped.not_utf8 += 1;
             continue;
         };
-        let own = person.map(|at| record.get(at).unwrap_or_default().trim_ascii());
-        if let (Some([]), Some(name)) = (own, &spec.person_column) {
+        if let Some(name) = &spec.person_column
+            && !row.cell(1).identifies()
+        {
             strict(DataError::Person { line, column: name.clone() })?;
             skipped.nobodys += 1;
             continue;
         }
+        let own = spec.person_column.as_ref().map(|_| row.cell(1).text(&mut of_person));
         if cell.trim().is_empty() {
             skipped.empty_texts += 1;
             continue;
         }
         if let Some((at, classes)) = &label {
-            let Some(class) = classes.get(record.get(*at).unwrap_or_default().trim_ascii()) else {
+            let Some(class) = classes.get(row.cell(*at).text(&mut of_label)) else {
                 let column = spec.label.column.clone();
                 let problem = expected_label(&spec.label);
                 strict(DataError::Label { line, column, problem })?;

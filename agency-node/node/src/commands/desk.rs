@@ -2,7 +2,7 @@
 //!
 //! Opens the state beside a running daemon and takes no lock: every change is one transaction.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use tributary_job::{Manifest, Plan};
@@ -19,6 +19,7 @@ use crate::consent::{Case, Consent, RequestRow, Verdict, judge};
 use crate::data_dir::DataDir;
 use crate::engine::Now;
 use crate::policy::Policy;
+use crate::records::Records;
 use crate::storage::{Change, DatasetRow, Storage};
 use crate::version::Versions;
 
@@ -116,7 +117,7 @@ impl Desk {
     /// Version of a dataset's file now.
     pub fn version(&self, dataset: &str) -> Result<String, String> {
         let row = self.row(dataset)?;
-        Versions::new(Path::new(&row.path), &self.salt).now()
+        Versions::of(row, &self.salt).now()
     }
 
     fn row(&self, dataset: &str) -> Result<&DatasetRow, String> {
@@ -144,8 +145,7 @@ impl Desk {
     /// A job in plain words.
     pub fn brief(&self, manifest: &Manifest, plan: &Plan) -> Brief {
         let row = self.row(&manifest.spec.dataset).ok();
-        let rows =
-            |row: &DatasetRow| tributary_training::check_structure(Path::new(&row.path)).ok();
+        let rows = |row: &DatasetRow| Records::of(row).ok()?.check().ok();
         let key = VerifyingKey::from_hex(&self.config.aggregator_key);
         let key = key.map_or_else(|_| self.config.aggregator_key.clone(), |key| key.fingerprint());
         let sources = Sources {

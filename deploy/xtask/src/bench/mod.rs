@@ -6,6 +6,7 @@
 mod build;
 mod cells;
 mod child;
+mod data;
 mod dp;
 mod keys;
 mod lines;
@@ -50,6 +51,8 @@ enum What {
     Load(load::LoadArgs),
     /// Differential privacy: noise samplers, beside opendp's.
     Dp(dp::DpArgs),
+    /// Reading: three million rows of a Parquet file, time and memory.
+    Data(data::DataArgs),
     /// Training of language models: tokens a second, beside PyTorch and Opacus.
     Train(train::TrainArgs),
 }
@@ -87,6 +90,7 @@ pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
         What::Secagg(args) => secagg(repo, args),
         What::Load(args) => load::run(repo, args),
         What::Dp(args) => dp::run(repo, args),
+        What::Data(args) => data::run(repo, args),
         What::Train(args) => train::run(repo, args),
     }
 }

@@ -39,6 +39,7 @@ async fn waiting() -> (tempfile::TempDir, DataDir, String) {
         path: table.to_str().unwrap().into(),
         declared_records: 10,
         content: None,
+        source: Default::default(),
     };
     let mut book = crate::book::Book::replay(&[]).unwrap();
     let limit = crate::book::BudgetLimit::new(20.0, 1e-6).unwrap();
