@@ -159,7 +159,13 @@ fn pooled(
         progress(&format!("pooled: pass {} of {passes}", pass + 1));
         let learning_rate = 0.002 / (1.0 + pass as f32);
         let optimiser = Optimiser::Adam { learning_rate };
-        let settings = LocalTraining { epochs: 1, batch_size: 32, optimiser, seed: pass.into(), proximal: 0.0 };
+        let settings = LocalTraining {
+            epochs: 1,
+            batch_size: 32,
+            optimiser,
+            seed: pass.into(),
+            proximal: 0.0,
+        };
         parameters =
             train(trainer.as_mut(), &sources, &norm, parameters, &settings).map_err(failed)?;
     }
