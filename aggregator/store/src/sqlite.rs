@@ -374,7 +374,7 @@ mod tests {
     async fn a_copy_is_whole_while_others_write() {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&dir.path().join("a.db")).await.unwrap();
-        store.submit("j", "n", "spec", 5).await.unwrap();
+        store.submit("j", "n", "spec", "local", 5).await.unwrap();
         let writer = store.clone();
         let writes = tokio::spawn(async move {
             for i in 0..200_u64 {

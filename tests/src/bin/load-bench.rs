@@ -63,7 +63,7 @@ async fn measure(args: &Args, aggregator: &mut Aggregator) -> Result<serde_json:
     for i in 0..args.nodes {
         let token = EnrolmentToken::parse(&aggregator.token(&format!("agency-{i}")))?;
         let key = Identity::generate()?.verifying_key().0;
-        let enrolled = enrol(&url, &token, key, "bench", &ClientOptions::default()).await?;
+        let enrolled = enrol(&url, &token, Some(key), "bench", &ClientOptions::default()).await?;
         credentials.push(enrolled.credentials);
     }
     let enrolment = started.elapsed();
