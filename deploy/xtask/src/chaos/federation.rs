@@ -71,7 +71,7 @@ impl Federation {
             let file = work.join(format!("{agency}.csv"));
             fs::write(&file, table(i as u64))
                 .with_context(|| format!("cannot write {}", file.display()))?;
-            node.add_dataset_with(DATASET, &file, &["--epsilon-limit", "1000000"])?;
+            node.add_dataset_with(DATASET, &file, &["--epsilon-limit", "20"])?;
             federation.nodes.push(node);
         }
         for node in &mut federation.nodes {

@@ -1,5 +1,5 @@
-//! The job of the chaos runs, and made-up tables for it. Little noise: a model that one wrong sum has
-//! gone into is far from the others.
+//! The job of the chaos runs, and made-up tables for it. Little budget, so that many
+//! jobs fit one limit; a sum that a wrong mask has gone into is thousands away all the same.
 
 use std::fmt::Write;
 
@@ -32,12 +32,14 @@ kind = "numeric"
 column = "x1"
 min = -2.0
 max = 2.0
+scaling = "unit"
 
 [[data.features]]
 kind = "numeric"
 column = "x2"
 min = -2.0
 max = 2.0
+scaling = "unit"
 
 [model]
 family = "mlp"
@@ -51,7 +53,7 @@ seed = 7
 
 [privacy]
 mode = "record"
-noise_multiplier = 2.0
+epsilon = 0.5
 delta = 1e-6
 clip_norm = 1.0
 sampling_rate = 0.5
