@@ -61,7 +61,7 @@ impl Rotation {
     fn starts(&self) -> impl Iterator<Item = usize> + use<> {
         let block = Self::block(self.len).max(1);
         let whole = self.len / block;
-        let rest = (self.len % block > 0).then(|| self.len - block);
+        let rest = (!self.len.is_multiple_of(block)).then(|| self.len - block);
         (0..whole).map(move |i| i * block).chain(rest)
     }
 

@@ -142,7 +142,8 @@ fn what_is_no_text_contributes_zeros_and_several_classes_have_probabilities() {
 
 #[test]
 fn a_base_that_does_not_fit_is_refused_and_named() {
-    let refused = |change: &dyn Fn(&str, &mut Vec<usize>, &mut Vec<f32>) -> bool| {
+    type Change<'a> = &'a dyn Fn(&str, &mut Vec<usize>, &mut Vec<f32>) -> bool;
+    let refused = |change: Change<'_>| {
         let folder = tempfile::tempdir().unwrap();
         let model = base(folder.path(), change);
         let assets = Assets::new(folder.path());

@@ -60,11 +60,11 @@ impl Reference<'_> {
         };
         let (q, k, v) = (project("q_proj"), project("k_proj"), project("v_proj"));
         let mut out = Vec::new();
-        for t in 0..normed.len() {
+        for (t, asked) in q.iter().enumerate() {
             let mut joined = Vec::new();
             for head in 0..self.heads {
                 let part = |x: &[f64]| x[head * size..(head + 1) * size].to_vec();
-                let query = self.turned(&part(&q[t]), t);
+                let query = self.turned(&part(asked), t);
                 let score = |s: usize| {
                     let key = self.turned(&part(&k[s]), s);
                     let dot: f64 = query.iter().zip(&key).map(|(a, b)| a * b).sum();

@@ -163,10 +163,10 @@ impl Node {
 /// its own bounds in place of a data steward.
 fn fitted_policy(example: &str, survivor_floor: i64) -> Result<String> {
     let mut policy: toml::Table = example.parse().context("the example policy is no TOML")?;
-    if let Some(least) = policy.get_mut("min_survivors") {
-        if least.as_integer().is_some_and(|least| least > survivor_floor) {
-            *least = survivor_floor.into();
-        }
+    if let Some(least) = policy.get_mut("min_survivors")
+        && least.as_integer().is_some_and(|least| least > survivor_floor)
+    {
+        *least = survivor_floor.into();
     }
     let bounds = [
         ("datasets", "datasets"),

@@ -98,7 +98,7 @@ pub struct Report {
 impl fmt::Debug for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { job, next_round, epoch, upload } = self;
-        let upload = upload.as_ref().map(|context| short_hash(context));
+        let upload = upload.as_ref().map(short_hash);
         let job = short_hash(job);
         write!(f, "Resume({job}, next round {next_round}, epoch {epoch:?}, upload {upload:?})")
     }
