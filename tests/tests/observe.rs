@@ -140,7 +140,7 @@ fn logs_and_metrics_hold_no_records_and_no_secrets() {
     };
     let log = federation.root().join("loud.log");
     let mut command = debug(&federation.nodes[0]);
-    let mut loud = tributary_tests::Process::spawn("the loud node", &mut command, &log);
+    let loud = tributary_tests::Process::spawn("the loud node", &mut command, &log);
     for node in &mut federation.nodes[1..] {
         node.serve();
     }

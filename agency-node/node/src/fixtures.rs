@@ -198,7 +198,7 @@ impl Federation {
             notes: Vec::new(),
             audits: Vec::new(),
             time: now(),
-            versions: vec![Arc::new(Mutex::new(Ok("v1".to_owned()))); 5],
+            versions: (0..5).map(|_| Arc::new(Mutex::new(Ok("v1".to_owned())))).collect(),
             driver: None,
             limits: Limits::for_members(5),
             manifest,

@@ -328,7 +328,7 @@ mod tests {
         let storage = Storage::open(dir.path()).await.unwrap();
         // One frame fits; nobody reads.
         let (to_server, _unread) = mpsc::channel(1);
-        let (tell, mut stop) = tokio::sync::watch::channel(Stop::Drain);
+        let (tell, mut stop) = watch::channel(Stop::Drain);
         let accepted = Record::Accepted { entry: None, job: "j".into(), manifest: "{}".into() };
         let outputs = vec![
             Output::Send(FromNode::Heartbeat),

@@ -230,15 +230,14 @@ impl Engine {
         let dataset = manifest.spec.dataset.clone();
         let event = job_event(&manifest, &plan);
         let job = ActiveJob::prepare(&self.setup, manifest, plan)?;
-        if let Grounds::Steward { name, dataset_version, .. } = &admitted.grounds {
-            if *dataset_version != job.dataset_version {
-                let local = format!(
-                    "the dataset {dataset} has changed since {name} approved the job; the approval is \
-                     void"
-                );
-                let public = Refusal::new(RefusalCode::NotApproved, "");
-                return Err(Halt { local, ..public.into() });
-            }
+        if let Grounds::Steward { name, dataset_version, .. } = &admitted.grounds
+            && *dataset_version != job.dataset_version
+        {
+            let local = format!(
+                "the dataset {dataset} has changed since {name} approved the job; the approval is void"
+            );
+            let public = Refusal::new(RefusalCode::NotApproved, "");
+            return Err(Halt { local, ..public.into() });
         }
         let entry = self.reserve(now, &job, &dataset).map_err(budget)?;
         if admitted.grounds == Grounds::Automatic {

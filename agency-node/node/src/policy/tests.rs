@@ -92,7 +92,8 @@ fn each_bound_of_operations_and_resources_refuses() {
     let federation = crate::fixtures::Federation::new(crate::fixtures::JOB);
     let (manifest, plan) = (&federation.manifest, &federation.plan);
     assert_eq!(crate::fixtures::policy().check(manifest, plan), Ok(()));
-    let narrow: [(fn(&mut Policy), &str); 4] = [
+    type Change = fn(&mut Policy);
+    let narrow: [(Change, &str); 4] = [
         (|p| p.operations = vec![Operation::Training], "operation statistics"),
         (|p| p.operations = vec![Operation::Statistics], "operation training"),
         (|p| p.max_memory_mib = 256, "MiB of memory, at most 256"),

@@ -26,7 +26,7 @@ fn a_registered_table_is_read_through_its_mapping() {
     };
     let records = Records::of(&row).unwrap();
     assert_eq!(records.description(), "jsonl, 2 mapped columns");
-    let (data, skipped) = records.load(&spec(), &tributary_training::Assets::none()).unwrap();
+    let (data, skipped) = records.load(&spec(), &Assets::none()).unwrap();
     assert_eq!((data.len(), skipped.malformed, skipped.unknown_labels), (2, 1, 1));
     let report = records.report(&spec()).unwrap();
     assert_eq!((report.rows, report.used), (4, 2));

@@ -104,7 +104,8 @@ fn an_approved_job_under_other_parameters_is_another_job() {
 
 #[test]
 fn an_approval_of_another_job_agency_dataset_or_version_is_refused() {
-    let change: [(fn(&mut Approval), &str); 4] = [
+    type Change = fn(&mut Approval);
+    let change: [(Change, &str); 4] = [
         (|a| a.job = "k".into(), "for job k, not for j"),
         (|a| a.agency = "b".into(), "for agency b, not for a"),
         (|a| a.dataset = "e".into(), "for dataset e, not for d"),
