@@ -294,7 +294,7 @@ fn adaptive_clipping_finds_its_norm_and_verifies() {
 /// A last round measures on records that no round trained on, for a price that the statement names.
 #[test]
 fn an_evaluation_round_says_what_the_test_table_says() {
-    for mode in [PrivacyMode::None, PrivacyMode::Record, PrivacyMode::Silo] {
+    for mode in [PrivacyMode::Record, PrivacyMode::Silo] {
         let dir = tempfile::tempdir().unwrap();
         let summary = run(dir.path(), |scenario| {
             let job = &mut scenario.job;

@@ -2,7 +2,7 @@
 //! with the node's key, kept beside the budget book.
 //!
 //! Here is what an entry says and how a record is checked; the database appends
-//! ([`Storage::audit`](crate::storage::Storage::audit)), and [`head`] is its head outside. Entries hold
+//! (`storage/audit.rs`), and [`head`] is its head outside. Entries hold
 //! public things, names of people who decided, and this node's own words for the operator; never a
 //! cell, a count of a table, a key or a passphrase.
 

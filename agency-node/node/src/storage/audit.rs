@@ -224,6 +224,8 @@ mod tests {
     #[tokio::test]
     async fn daemon_and_commands_append_to_one_chain() {
         let (_root, dir) = enrolled();
+        // Enrolment makes the database, alone.
+        dir.storage().await.unwrap().close().await;
         let write = |from: u32| {
             let dir = dir.clone();
             async move {

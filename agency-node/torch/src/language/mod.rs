@@ -1,7 +1,7 @@
 //! [`Trainer`] for text on libtorch.
 //!
 //! [`LanguageTrainer`] learns the next token with a decoder, [`ClassifierTrainer`] a text's label with
-//! adapters on a frozen encoder; [`core`] has what both share.
+//! adapters on a frozen encoder; `core.rs` has what both share.
 //!
 //! Parameters travel from the flat slice at every call; nothing survives between calls. Memory depends
 //! on the job's `microbatch` and not on the batch.
