@@ -101,8 +101,8 @@ impl ModelState {
         self.completed += 1;
     }
 
-    /// Applies one training round: heavy-ball SGD, or the adaptive rule that the job names, on `sum / (scale * batch)`; `sums` one value per
-    /// parameter, integers unless they were turned back.
+    /// Applies one training round: heavy-ball SGD, or the adaptive rule that the job names, on
+    /// `sum / (scale * batch)`; `sums` one value per parameter, integers unless they were turned back.
     ///
     /// `batch` is the public constant B = sum of q N_i; `training_round` counts from 0.
     pub fn apply_training(
