@@ -1,6 +1,6 @@
 //! Federated algorithms beside each other, without privacy: what each of them changes in a job.
 //!
-//! Settings are chosen on [`super::Split::Validation`]; knows no data.
+//! Settings are usual ones from the papers and were tuned on no record; knows no data.
 
 use tributary_job::server_rule::{Rule, ServerRule};
 use tributary_job::spec::{LocalSpec, OptimiserKind, TrainingSpec};
