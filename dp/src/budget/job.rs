@@ -94,17 +94,11 @@ impl JobPrivacy {
         training_releases: u32,
     ) -> Result<Self, DpError> {
         let zero = RdpCurve::zero();
+        let fixed = others.rdp()?;
         let (statistics, statistics_releases) = others.statistics.unzip();
         let statistics_releases = statistics_releases.unwrap_or(0);
         let (evaluation, evaluation_releases) = others.evaluation.unzip();
         let evaluation_releases = evaluation_releases.unwrap_or(0);
-        let mut fixed = zero.clone();
-        for (release, count) in
-            [(&statistics, statistics_releases), (&evaluation, evaluation_releases)]
-        {
-            let one = release.as_ref().map_or(Ok(zero.clone()), Release::rdp)?;
-            fixed += &one.times(count);
-        }
         let q = training.sampling_rate;
         let z = calibrate(target_epsilon, delta, &fixed, training_releases, q, &zero)?;
         let job = |noise_multiplier: f64| -> Result<Self, DpError> {
@@ -136,6 +130,15 @@ impl JobPrivacy {
         }
     }
 
+    /// The releases with noise of their own.
+    pub fn fixed(&self) -> FixedReleases {
+        let of = |release: &Option<Release>, count| release.clone().map(|release| (release, count));
+        FixedReleases {
+            statistics: of(&self.statistics, self.statistics_releases),
+            evaluation: of(&self.evaluation, self.evaluation_releases),
+        }
+    }
+
     /// Each kind of release with the number that is charged.
     pub(crate) fn releases(&self) -> impl Iterator<Item = (&Release, u32)> {
         let statistics = self.statistics.iter().map(|r| (r, self.statistics_releases));
@@ -152,5 +155,19 @@ impl JobPrivacy {
             total += samples * total_variation_bound(release.sigma_local)?;
         }
         Ok(total * (1.0 + 1e-12))
+    }
+}
+
+impl FixedReleases {
+    /// Renyi curve of all of them.
+    ///
+    /// # Errors
+    /// As [`Release::rdp`].
+    pub fn rdp(&self) -> Result<RdpCurve, DpError> {
+        let mut total = RdpCurve::zero();
+        for (release, count) in [&self.statistics, &self.evaluation].into_iter().flatten() {
+            total += &release.rdp()?.times(*count);
+        }
+        Ok(total)
     }
 }

@@ -122,8 +122,11 @@ impl<'a> Bench<'a> {
             rounds: settings.rounds,
             sampling_rate: settings.sampling_rate,
             clip_norm: settings.clip_norm,
-            learning_rate: settings.learning_rate,
-            momentum: settings.momentum,
+            learning_rate: (
+                job.training.learning_rate,
+                job.training.final_learning_rate.unwrap_or(job.training.learning_rate),
+            ),
+            momentum: job.training.momentum,
             round_millis: middle,
             seconds,
             key,

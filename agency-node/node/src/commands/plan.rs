@@ -162,15 +162,7 @@ impl Request {
         };
         // As the book reserves it.
         let step = privacy.training.rdp()?;
-        let mut fixed = RdpCurve::zero();
-        for (release, count) in [
-            (&privacy.statistics, privacy.statistics_releases),
-            (&privacy.evaluation, privacy.evaluation_releases),
-        ] {
-            if let Some(release) = release {
-                fixed += &release.rdp()?.times(count);
-            }
-        }
+        let fixed = privacy.fixed().rdp()?;
         Ok(Self { fixed, step, attempts: privacy.training_releases, unit })
     }
 
