@@ -209,7 +209,7 @@ impl fmt::Display for PlanReport {
             ("evaluation", &self.evaluation),
         ] {
             let Some(noise) = noise else { continue };
-            writeln!(f, "\nnoise of a {name} release")?;
+            writeln!(f, "\nnoise of each {name} release")?;
             writeln!(f, "  noise multiplier z               {:.3}", noise.noise_multiplier)?;
             writeln!(f, "  sampling rate q                  {}", noise.sampling_rate)?;
             writeln!(f, "  sigma of an agency's share       {:.1} units", noise.sigma_local)?;
