@@ -127,7 +127,7 @@ pub(crate) fn policy() -> Policy {
         max_parameters: 1000,
         max_local_epochs: 20,
         person_columns: Default::default(),
-        operations: vec![Operation::Statistics, Operation::Training],
+        operations: vec![Operation::Statistics, Operation::Training, Operation::Evaluation],
         max_epsilon_per_year: 1000.0,
         max_memory_mib: 8192,
         max_disk_mib: 4096,

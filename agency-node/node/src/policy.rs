@@ -30,7 +30,7 @@ pub struct Policy {
     pub modes: Vec<PrivacyMode>,
     /// Model families that may run: `mlp`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
-    /// What may be released: `statistics`, `training`.
+    /// What may be released: `statistics`, `training`, `evaluation`.
     pub operations: Vec<Operation>,
     /// Most epsilon that one job may plan for.
     pub max_epsilon_per_job: f64,

@@ -211,7 +211,7 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
             .iter()
             .map(|column| (spec.dataset.clone(), column.clone()))
             .collect(),
-        operations: vec![Operation::Statistics, Operation::Training],
+        operations: vec![Operation::Statistics, Operation::Training, Operation::Evaluation],
         max_epsilon_per_year: f64::MAX,
         max_memory_mib: u64::MAX,
         max_disk_mib: u64::MAX,
