@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use aws_lc_rs::digest::{Context as Context256, SHA256};
 use serde::{Deserialize, Serialize};
 use tributary_transport::files;
@@ -125,7 +125,7 @@ pub fn restore(file: &Path, dir: &DataDir, keys: Option<&Path>) -> anyhow::Resul
          -shm) away, and keep it",
         dir.database().display()
     );
-    let mut from_keys = Vec::new();
+    let (mut from_keys, mut missing) = (Vec::new(), Vec::new());
     for part in parts(dir) {
         let there = part.path.exists();
         match (contents.files.get(part.name), there, keys) {
@@ -141,14 +141,16 @@ pub fn restore(file: &Path, dir: &DataDir, keys: Option<&Path>) -> anyhow::Resul
             (None, false, Some(folder)) => {
                 from_keys.push((part.path, files::read_secret(&folder.join(part.name))?));
             }
-            (None, false, None) => bail!(
-                "{} is not in the backup, which was made without keys: put the key into {} from where \
-                 it is kept, or name its folder with --keys. Nothing was changed",
-                part.name,
-                dir.path().display()
-            ),
+            (None, false, None) => missing.push(part.name),
         }
     }
+    ensure!(
+        missing.is_empty(),
+        "not in the backup, which was made without keys: {}. Put them into {} from where they are kept, \
+         or name their folder with --keys. Nothing was changed",
+        missing.join(", "),
+        dir.path().display()
+    );
     fs::create_dir_all(dir.path()).with_context(|| format!("making {}", dir.path().display()))?;
     extract(file, dir)?;
     // Their presence makes the directory complete.

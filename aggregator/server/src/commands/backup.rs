@@ -51,8 +51,8 @@ impl Backup {
                 println!("{}: {} files, {bytes} bytes", out.display(), made.files.len());
                 if !with_keys {
                     println!(
-                        "without ca-key.pem and signing-key.hex; they never change: keep one copy of \
-                         them where secrets are kept"
+                        "without ca-key.pem and signing-key.hex: keep one copy of them where secrets \
+                         are kept, and a new one of ca-key.pem whenever the authority is replaced"
                     );
                 }
                 Ok(())
