@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tributary_transport::Proxy;
 
@@ -11,7 +12,7 @@ use tributary_transport::Proxy;
 pub const FILE: &str = "node.toml";
 
 /// `node.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The aggregator, `https://host:port`. The node only ever connects outwards.
@@ -59,7 +60,7 @@ pub struct Config {
 }
 
 /// Where a certificate of the agency's own authority lies. Paths are relative to the data directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OwnTls {
     /// The certificate and what links it to its authority, leaf first, PEM.
@@ -69,7 +70,9 @@ pub struct OwnTls {
 }
 
 /// Which trainer computes gradients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainerKind {
     /// libtorch.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tributary_dp::Unit;
 use tributary_job::spec::PrivacyMode;
@@ -21,7 +22,7 @@ pub use approval::{Approval, Automatic};
 pub use hours::Hours;
 
 /// `policy.toml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Datasets that jobs may use.
@@ -79,7 +80,7 @@ pub struct Policy {
 }
 
 /// Whom this agency believes which signing keys the other agencies have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RosterTrust {
     /// Its own list: every key in a roster must be pinned for its agency.

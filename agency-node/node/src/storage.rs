@@ -86,10 +86,10 @@ pub enum StorageError {
         "state database: {0}; nothing was sent that is not recorded. Free disk space, fix the \
              permissions or restore a damaged file from a backup, then start the node again"
     )]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// The schema is from a newer version or was tampered with.
     #[error("state database: {0}; was it written by a newer version?")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
     /// A stored value is not what this software writes.
     #[error("state database: corrupt {0}; restore it from a backup")]
     Corrupt(String),
@@ -105,6 +105,19 @@ pub enum StorageError {
     /// An entry of the audit record without the node's signing key.
     #[error("an entry of the audit record needs the node's signing key, and it cannot be read")]
     NoSigner,
+}
+
+// Said in full by the message: a source beside it would be said a second time.
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StorageError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migration(error)
+    }
 }
 
 impl Storage {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tributary_round::{Capacity, Timeouts};
 use tributary_transport::{AgencyName, ForeignName};
@@ -15,7 +16,7 @@ use crate::lifetime::Lifetime;
 pub const FILE: &str = "aggregator.toml";
 
 /// `aggregator.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The one address that nodes connect to.
@@ -44,7 +45,7 @@ pub struct Config {
 }
 
 /// An agency with an authority of its own. Paths are relative to the data directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PkiConfig {
     /// The one agency that it speaks for.
@@ -60,7 +61,7 @@ pub struct PkiConfig {
 }
 
 /// How much of the machine a job may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CapacityConfig {
     /// Threads that unmask and hash; as many as there are cores if it is left out.
@@ -84,7 +85,7 @@ impl CapacityConfig {
 }
 
 /// Waits, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeoutConfig {
     /// For all agencies of a roster to accept a job.

@@ -112,6 +112,19 @@ impl DataDir {
     /// As [`SqliteStore::open`].
     pub async fn store(&self) -> anyhow::Result<SqliteStore> {
         let path = self.database();
-        SqliteStore::open(&path).await.with_context(|| format!("opening {}", path.display()))
+        let opened = SqliteStore::open(&path).await;
+        opened.with_context(|| match unwritable(self.path()) {
+            Some(why) => format!("opening {}, which must be written to: {why}", path.display()),
+            None => format!("opening {}", path.display()),
+        })
     }
+}
+
+/// Why nothing can be written in a folder, if so: SQLite says only that it cannot open its file.
+fn unwritable(folder: &Path) -> Option<std::io::Error> {
+    let probe = folder.join(format!(".write-probe-{}", std::process::id()));
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    // Nothing depends on it.
+    let _ = std::fs::remove_file(&probe);
+    made.err()
 }

@@ -209,13 +209,26 @@ pub enum StoreError {
          permissions, or put a backup in place of a damaged file (`aggregator backup restore`), then \
          start the service again"
     )]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// The schema is from a newer version or was tampered with.
     #[error("state database: {0}; was it written by a newer version?")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
     /// A stored value is not what this software writes.
     #[error("state database: corrupt value in {0}")]
     Corrupt(&'static str),
+}
+
+// Said in full by the message: a source beside it would be said a second time.
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migration(error)
+    }
 }
 
 impl fmt::Display for JobState {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tributary_dp::{
     DpError, Epsilon, FixedReleases, JobPrivacy, PlainRelease, Release, ReleaseParameters,
@@ -40,7 +41,7 @@ pub const MAX_PARAMETERS: u64 = 1 << 28;
 pub const FLOAT_ERROR: f64 = 2.5e-4;
 
 /// What a secure round computes. The byte goes into the context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// Means and variances of the numeric features.

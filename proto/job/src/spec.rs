@@ -8,6 +8,7 @@ mod model;
 mod text;
 mod training;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tributary_dp::{Compact, NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
@@ -26,7 +27,7 @@ pub use training::{LocalSpec, OptimiserKind, TrainingSpec};
 pub const MAX_DESCRIPTION_CHARS: usize = 256;
 
 /// A training job, before the roster is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// Short name, `[a-z0-9-]`, shown everywhere.
@@ -54,7 +55,7 @@ pub struct JobSpec {
 }
 
 /// Who is protected against whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PrivacyMode {
     /// One record, add/remove; the sum carries central-level noise made of the nodes' shares.
@@ -129,7 +130,7 @@ impl PrivacyMode {
 }
 
 /// Privacy parameters. Exactly one of `epsilon` and `noise_multiplier` is given in a private mode.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrivacySpec {
     /// The mode.
@@ -164,7 +165,7 @@ pub struct PrivacySpec {
 /// Adaptive clipping (Andrew et al. 2021, "Differentially private learning with adaptive clipping"):
 /// each training round also releases how many units were within the clip norm, and everybody computes
 /// the next clip norm from it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdaptiveClip {
     /// Share of units that should be within the clip norm, in (0, 1).
@@ -181,7 +182,7 @@ pub struct AdaptiveClip {
 }
 
 /// Thresholds of secure aggregation (see `proto/secagg`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecureAggregationSpec {
     /// Fraction gamma of the roster that may collude with the aggregator.

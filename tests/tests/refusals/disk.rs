@@ -87,7 +87,7 @@ fn a_read_only_file_system_is_named() {
     let aggregator = Aggregator::init(disk.path());
     disk.read_only(true);
     let said = aggregator.call(&["serve"]).refused(&["state database"]);
-    assert!(said.contains("readonly") || said.contains("read-only"), "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
     assert!(said.contains("fix the permissions"), "{said}");
     disk.read_only(false);
     aggregator.call(&["job", "list"]).ok();

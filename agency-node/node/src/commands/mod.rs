@@ -11,6 +11,7 @@ mod history;
 mod job;
 mod peers;
 mod plan;
+mod reference;
 mod renew;
 mod requests;
 mod status;
@@ -104,6 +105,12 @@ enum Command {
     Policy(Policy),
     /// Read configuration, policy, keys and budget book, and say whether they are valid.
     CheckConfig(Dir),
+    /// Print every setting of a file, its default and what it means, as Markdown.
+    Reference {
+        /// The file.
+        #[arg(value_enum)]
+        file: reference::File,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -155,6 +162,10 @@ impl Cli {
                 Ok(())
             }
             Command::CheckConfig(dir) => status::check(&DataDir::open(&dir.data_dir)?).await,
+            Command::Reference { file } => {
+                print!("{}", file.markdown());
+                Ok(())
+            }
             Command::Completions { shell } => {
                 let mut out = std::io::stdout();
                 clap_complete::generate(shell, &mut Self::command(), "agency-node", &mut out);

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tributary_job::JobSpec;
 use tributary_job::spec::PrivacyMode;
 
 /// The section `[approval]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// Whether a job needs a data steward's approval; true if left out.
@@ -28,7 +29,7 @@ pub struct Approval {
 }
 
 /// Bounds within which nobody is asked. Every one of them has to be named.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Automatic {
     /// Datasets.

@@ -2,6 +2,7 @@
 //!
 //! Knows no clock; it is asked about a time.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime, Weekday};
 
@@ -10,7 +11,7 @@ const DAY: u16 = 24 * 60;
 
 /// One window, `days`, `from`, `to` in UTC. Where `to` is not after `from` the window goes on into the
 /// next day.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields")]
 pub struct Hours {
     days: Vec<Weekday>,
@@ -19,7 +20,7 @@ pub struct Hours {
 }
 
 /// A window as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Fields {
     days: Vec<String>,

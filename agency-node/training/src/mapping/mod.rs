@@ -75,6 +75,11 @@ impl Default for Mapping {
 }
 
 impl Mapping {
+    /// What the file may hold, as a schema.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Fields)
+    }
+
     /// Reads and checks the text of a mapping.
     ///
     /// # Errors

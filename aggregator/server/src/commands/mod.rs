@@ -88,11 +88,37 @@ enum Command {
     /// Copy the state while the service runs, or put a copy back.
     #[command(subcommand)]
     Backup(backup::Backup),
+    /// Print every setting of a file, its default and what it means, as Markdown.
+    Reference {
+        /// The file.
+        #[arg(value_enum)]
+        file: ReferenceFile,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// A file with settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ReferenceFile {
+    /// `aggregator.toml`.
+    Aggregator,
+    /// A job, as a researcher writes it.
+    Job,
+}
+
+impl ReferenceFile {
+    fn markdown(self) -> String {
+        // Depth of the headings of sections.
+        const LEVEL: usize = 3;
+        match self {
+            Self::Aggregator => tributary_job::reference::markdown::<crate::config::Config>(LEVEL),
+            Self::Job => tributary_job::reference::markdown::<tributary_job::JobSpec>(LEVEL),
+        }
+    }
 }
 
 impl Cli {
@@ -124,6 +150,10 @@ impl Cli {
             Command::Job(job) => job.run().await,
             Command::Model(model) => model.run().await,
             Command::Backup(backup) => backup.run().await,
+            Command::Reference { file } => {
+                print!("{}", file.markdown());
+                Ok(())
+            }
             Command::Completions { shell } => {
                 let mut out = std::io::stdout();
                 clap_complete::generate(shell, &mut Self::command(), "aggregator", &mut out);

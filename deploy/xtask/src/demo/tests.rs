@@ -71,6 +71,7 @@ impl Stage {
             rounds: None,
             agencies: None,
             profile: Profile::Dev,
+            binaries: None,
             no_kill: false,
             keep: false,
         };

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
@@ -28,7 +29,7 @@ pub const DEFAULT_RECORDS_PER_PERSON: u32 = 16;
 pub const MAX_RECORDS_PER_PERSON: u32 = 256;
 
 /// How rows of an agency's table become a label and a feature vector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
     /// The label; left out for a language model, whose label is the next token.
@@ -51,7 +52,7 @@ pub struct DataSpec {
 }
 
 /// The label: its column and what its cells may be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "LabelFields", into = "LabelFields")]
 pub struct LabelSpec {
     /// Column of the label. A row whose cell is none of the values is refused.
@@ -77,7 +78,7 @@ pub enum LabelValues {
 }
 
 /// A label as it is written: `positive` and `negative`, or `classes`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LabelFields {
     column: String,
@@ -90,7 +91,7 @@ struct LabelFields {
 }
 
 /// One source column, or a block of them, and what it becomes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeatureSpec {
     /// One input. Values are clamped to `[min, max]`, transformed and scaled.
@@ -131,7 +132,7 @@ pub enum FeatureSpec {
 }
 
 /// A fixed transform of a clamped numeric cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
     /// The value as it is.
@@ -142,7 +143,7 @@ pub enum Transform {
 }
 
 /// What a numeric feature is scaled to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
     /// Mean 0 and standard deviation 1, both from the federated statistics round; an empty cell is

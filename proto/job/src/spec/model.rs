@@ -3,6 +3,7 @@
 //! Sizes and their bounds only: which tensors follow from them is [`crate::layout`]'s business, what
 //! they compute is a trainer's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::data::DataSpec;
@@ -19,7 +20,7 @@ const MAX_MICROBATCH_POSITIONS: u64 = 1 << 16;
 const MAX_MICROBATCH_LOGITS: u64 = 1 << 28;
 
 /// Model family with its size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "family", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ModelSpec {
     /// Fully connected layers with ReLU between them, ending in one logit (binary cross-entropy) or
@@ -78,7 +79,7 @@ pub enum ModelSpec {
 }
 
 /// Low-rank adapters (Hu et al. 2022, "LoRA"): `y = W x + (alpha / rank) B A x` with W frozen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoraSpec {
     /// Rank of A and B.
@@ -90,7 +91,9 @@ pub struct LoraSpec {
 }
 
 /// A map of an encoder's block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
     /// Query projection of attention.
@@ -108,7 +111,7 @@ pub enum LoraTarget {
 }
 
 /// Normalisation of a transformer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
     /// Root mean square (Zhang and Sennrich 2019), scale.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
@@ -20,7 +21,7 @@ pub const MAX_CONTEXT: u32 = 8192;
 /// For a language model a text is cut into windows of `context` tokens and the one that follows; a
 /// window is a record. Without a person column every cell is cut by itself. With one, the cells of a
 /// person are joined in file order, each after a separator (a line feed), and cut together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TextSpec {
     /// Source column, UTF-8.
@@ -32,7 +33,7 @@ pub struct TextSpec {
 }
 
 /// What a token is. Everything here is public and never derived from records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenizerSpec {
     /// A byte of UTF-8: 256 tokens, any text.

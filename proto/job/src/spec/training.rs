@@ -2,13 +2,14 @@
 //!
 //! Numbers and their bounds only; the arithmetic is in [`crate::state`] and at the agency.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
 use crate::server_rule::ServerRule;
 
 /// Rounds, and the server's optimiser on the summed, clipped, noised gradients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
     /// Training rounds, one secure sum each.
@@ -37,7 +38,7 @@ pub struct TrainingSpec {
 }
 
 /// An update rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimiserKind {
     /// Heavy-ball SGD.
@@ -51,7 +52,7 @@ pub enum OptimiserKind {
 
 /// Local training: SGD over shuffled minibatches (McMahan et al. 2017, "Communication-
 /// efficient learning of deep networks from decentralized data", Algorithm 1).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LocalSpec {
     /// Passes over the agency's records in a round.

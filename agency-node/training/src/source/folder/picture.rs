@@ -16,7 +16,7 @@ const MAX_MEMORY: u64 = 512 << 20;
 const MAX_VALUES: u64 = 100_000;
 
 /// What every picture of a folder becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
     /// Points in a row.
