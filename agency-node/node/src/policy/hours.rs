@@ -13,6 +13,7 @@ const DAY: u16 = 24 * 60;
 /// next day.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields")]
+#[schemars(into = "Fields")]
 pub struct Hours {
     days: Vec<Weekday>,
     from: u16,
