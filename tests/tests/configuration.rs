@@ -14,7 +14,8 @@ const HEAD: &str = "\
 
 Every file with settings, every setting, its default and what it means: made from the types that the
 programs parse the files into, by `agency-node reference FILE` and `aggregator reference FILE`. Unknown
-settings are refused by all of them. Samples with comments are in [deploy/config](../config/).
+settings are refused by all of them. Where nothing is set if a setting is left out, or the text says what
+then holds, there is a dash. Samples with comments are in [deploy/config](../config/).
 ";
 
 const FILES: [(&str, Program, &str, &str); 6] = [

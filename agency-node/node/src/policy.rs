@@ -27,7 +27,7 @@ pub use hours::Hours;
 pub struct Policy {
     /// Datasets that jobs may use.
     pub datasets: Vec<String>,
-    /// Privacy modes that may run: `record`, `none`.
+    /// Privacy modes that may run.
     pub modes: Vec<PrivacyMode>,
     /// Model families that may run: `mlp`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
@@ -71,10 +71,10 @@ pub struct Policy {
     /// When rounds may run; at any time if left out.
     #[serde(default)]
     pub hours: Vec<Hours>,
-    /// Whom this agency believes which signing keys the other agencies have.
+    /// Whom this agency believes which signing keys the other agencies have; `pinned` if left out.
     #[serde(default)]
     pub roster: RosterTrust,
-    /// Whose word a job needs.
+    /// Whose word a job needs; a data steward's if left out.
     #[serde(default)]
     pub approval: Approval,
 }

@@ -67,7 +67,8 @@ impl<'a> Page<'a> {
             };
             let _ = writeln!(out, "{} {title}\n", self.heading);
         }
-        if let Some(text) = description(schema) {
+        // The file as a whole is introduced by whoever shows this.
+        if let Some(text) = description(schema).filter(|_| !path.is_empty()) {
             let _ = writeln!(out, "{}\n", line(text));
         }
         let inner = match form {
@@ -216,6 +217,7 @@ fn choices(schema: &Value) -> Vec<(&str, Option<&str>)> {
 /// A default as it would be written in the file; nothing for a whole section.
 fn plain(value: &Value) -> Option<String> {
     match value {
+        Value::Object(entries) if entries.is_empty() => Some("none".to_owned()),
         Value::Object(_) => None,
         Value::Array(items) if items.is_empty() => Some("none".to_owned()),
         // A 32-bit number as it was written, not as its nearest 64-bit one.
@@ -249,7 +251,6 @@ mod tests {
 
     /// A file.
     #[derive(Serialize, Deserialize, JsonSchema)]
-    #[expect(dead_code, reason = "only its schema is read")]
     struct Sample {
         /// A port | number.
         #[serde(default = "port")]

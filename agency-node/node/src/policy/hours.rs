@@ -24,8 +24,11 @@ pub struct Hours {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Fields {
+    /// `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`.
     days: Vec<String>,
+    /// From this time of day on, `"18:00"`.
     from: String,
+    /// Until this one; `"24:00"` is midnight at the end.
     to: String,
 }
 

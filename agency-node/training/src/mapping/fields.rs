@@ -19,7 +19,7 @@ pub(super) struct Fields {
     pub missing: Vec<String>,
     /// Which rows count.
     pub rows: Option<String>,
-    /// Whether columns without a rule can be asked for.
+    /// Whether columns without a rule can be asked for; `keep` if left out.
     #[serde(default)]
     pub unmapped: Unmapped,
     /// One rule per column of the job.

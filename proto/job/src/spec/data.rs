@@ -81,11 +81,15 @@ pub enum LabelValues {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LabelFields {
+    /// Column of the label. A row whose cell is none of the values is refused.
     column: String,
+    /// Cell text of a positive example, with `negative`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     positive: Option<String>,
+    /// Cell text of a negative example.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     negative: Option<String>,
+    /// Or one value per class, in the order of the logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<String>>,
 }

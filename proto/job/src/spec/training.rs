@@ -22,7 +22,7 @@ pub struct TrainingSpec {
     /// Heavy-ball momentum in `[0, 1)`; with Adam the decay of the first moment.
     #[serde(default)]
     pub momentum: f32,
-    /// The server's rule.
+    /// The server's rule; `sgd` if left out.
     #[serde(default, skip_serializing_if = "OptimiserKind::is_sgd")]
     pub optimiser: OptimiserKind,
     /// An adaptive step at the server by Reddi et al.; without it the rule is `optimiser`.
@@ -50,8 +50,8 @@ pub enum OptimiserKind {
     Adam,
 }
 
-/// Local training: SGD over shuffled minibatches (McMahan et al. 2017, "Communication-
-/// efficient learning of deep networks from decentralized data", Algorithm 1).
+/// Local training: SGD over shuffled minibatches (McMahan et al. 2017, "Communication-efficient
+/// learning of deep networks from decentralized data", Algorithm 1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LocalSpec {
@@ -64,14 +64,16 @@ pub struct LocalSpec {
     /// Heavy-ball momentum in `[0, 1)`; not with Adam, whose decays are 0.9 and 0.999.
     #[serde(default)]
     pub momentum: f32,
-    /// The agency's rule; it starts afresh in every round.
+    /// The agency's rule, `sgd` if left out; it starts afresh in every round.
     #[serde(default, skip_serializing_if = "OptimiserKind::is_sgd")]
     pub optimiser: OptimiserKind,
-    /// Training round r (from 0) trains at `learning_rate * decay^r`; in `(0, 1]`.
+    /// Training round r (from 0) trains at `learning_rate * decay^r`; in `(0, 1]`, 1 if left
+    /// out.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub decay: f32,
     /// FedProx (Li et al. 2020, "Federated optimization in heterogeneous networks", Algorithm 2): mu of
-    /// the term `mu / 2 |w - w_shared|^2` that ties an agency's model to the shared one. 0 is FedAvg.
+    /// the term `mu / 2 |w - w_shared|^2` that ties an agency's model to the shared one. 0, if left
+    /// out, is FedAvg.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub proximal: f32,
 }
