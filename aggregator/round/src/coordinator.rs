@@ -405,6 +405,9 @@ impl Coordinator {
 
     /// Completes a step with snapshot and progress.
     fn persist(&self, mut step: Step) -> Effect {
+        if step.certified.is_some() || step.finished.is_some() {
+            step.checkpoint.clone_from(&self.checkpoint);
+        }
         let members = || (0_u16..).zip(&self.members);
         let excluded = members().filter_map(|(i, m)| Some((i, m.excluded.clone()?)));
         let struck = members().filter(|(_, m)| m.strikes > 0);

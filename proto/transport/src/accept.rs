@@ -4,14 +4,13 @@
 //! its member or certificate is revoked, when its certificate ends or its authority is no longer
 //! trusted, when an anonymous client overstays, and when the server stops.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,8 +22,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tributary_wire::Member;
 
+use crate::complaints::Complaints;
 use crate::peer::{PeerIdentity, PeerInfo};
 use crate::revocation::{PeerCertificate, RevocationList};
+use crate::seats::{Seat, Seats};
 use crate::server::{Current, ServerOptions, ServerTls};
 use crate::socket;
 
@@ -37,13 +38,7 @@ pub(crate) struct PeerStream {
     info: PeerInfo,
     end: Pin<Box<dyn Future<Output = End> + Send>>,
     ended: Option<End>,
-    _place: (OwnedSemaphorePermit, Option<Seat>),
-}
-
-/// One of the connections that a member may have; given back when it is dropped.
-struct Seat {
-    member: Member,
-    taken: Arc<Mutex<BTreeMap<Member, usize>>>,
+    _place: (OwnedSemaphorePermit, Option<Seat<Member>>),
 }
 
 /// Why the server ended a connection.
@@ -68,7 +63,9 @@ pub(crate) fn incoming(
         tls,
         handshakes: Arc::new(Semaphore::new(options.max_handshakes)),
         members: Arc::new(Semaphore::new(options.max_connections)),
-        seats: Arc::default(),
+        seats: Seats::default(),
+        addresses: Seats::default(),
+        complaints: Complaints::default(),
         strangers: Arc::new(Semaphore::new(options.max_anonymous_connections)),
         options,
         stop,
@@ -82,7 +79,9 @@ struct Door {
     tls: Arc<ServerTls>,
     handshakes: Arc<Semaphore>,
     members: Arc<Semaphore>,
-    seats: Arc<Mutex<BTreeMap<Member, usize>>>,
+    seats: Seats<Member>,
+    addresses: Seats<IpAddr>,
+    complaints: Complaints,
     strangers: Arc<Semaphore>,
     options: ServerOptions,
     stop: watch::Receiver<bool>,
@@ -97,15 +96,31 @@ impl Door {
                 accepted = self.accept(&listener) => accepted,
             };
             let Some((stream, remote, permit)) = accepted else { continue };
+            // Whoever opens connections and says nothing must not hold every place.
+            let most = self.options.max_handshakes_per_address;
+            let Some(address) = self.addresses.take(&remote.ip(), most) else {
+                self.complain(remote, &format!("{most} handshakes from there already"));
+                continue;
+            };
             let door = self.clone();
             tokio::spawn(async move {
                 match door.greet(stream, remote).await {
                     // The only error is a server that is stopping.
                     Ok(peer) => drop(door.sender.send(Ok(peer)).await),
-                    Err(problem) => tracing::warn!(%remote, problem, "connection refused"),
+                    Err(problem) => door.complain(remote, &problem),
                 }
-                drop(permit);
+                drop((permit, address));
             });
+        }
+    }
+
+    fn complain(&self, remote: SocketAddr, problem: &str) {
+        match self.complaints.next(Instant::now()) {
+            None => {}
+            Some(0) => tracing::warn!(%remote, problem, "connection refused"),
+            Some(unsaid) => {
+                tracing::warn!(%remote, problem, unsaid, "connection refused, as many others before");
+            }
         }
     }
 
@@ -157,7 +172,13 @@ impl Door {
         };
         let (places, seat) = match &identity {
             PeerIdentity::Anonymous => (&self.strangers, None),
-            PeerIdentity::Member(member) => (&self.members, Some(self.seat(member)?)),
+            PeerIdentity::Member(member) => {
+                let most = self.options.max_connections_per_member;
+                let seat = self.seats.take(member, most);
+                let seat =
+                    seat.ok_or_else(|| format!("{member} has {most} connections already"))?;
+                (&self.members, Some(seat))
+            }
         };
         let place = places.clone().try_acquire_owned().map_err(|_| "too many connections")?;
         let revocations = self.tls.revocations().clone();
@@ -165,31 +186,6 @@ impl Door {
         let shown = Shown { info: info.clone(), chain, settings };
         let end = Box::pin(end(shown, self.options.clone(), self.stop.clone()));
         Ok(PeerStream { tls, info, end, ended: None, _place: (place, seat) })
-    }
-
-    /// A place for one more connection of a member.
-    fn seat(&self, member: &Member) -> Result<Seat, String> {
-        let most = self.options.max_connections_per_member;
-        // A panic elsewhere says nothing about the numbers.
-        let mut taken = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(member.clone()).or_default();
-        if *count >= most {
-            return Err(format!("{member} has {most} connections already"));
-        }
-        *count += 1;
-        Ok(Seat { member: member.clone(), taken: self.seats.clone() })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.member) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.member);
-            }
-        }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct ServerOptions {
     pub handshake_timeout: Duration,
     /// Handshakes at the same time; further connections wait in the operating system's queue.
     pub max_handshakes: usize,
+    /// Handshakes of one address at the same time; further connections are closed at once.
+    pub max_handshakes_per_address: usize,
     /// Connections of members at the same time; further ones are refused.
     pub max_connections: usize,
     /// Connections of one member at the same time; further ones are refused. A node needs one, and
@@ -56,6 +58,7 @@ impl Default for ServerOptions {
         Self {
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 128,
+            max_handshakes_per_address: 64,
             max_connections: 4096,
             max_connections_per_member: 8,
             max_anonymous_connections: 128,

@@ -8,6 +8,7 @@ mod certificates;
 mod configuration;
 mod disk;
 mod enrolment;
+mod load;
 mod protocol;
 mod storage;
 mod tables;

@@ -51,7 +51,7 @@ impl<S: Store> Hub<S> {
     /// step is one that nobody may take back.
     async fn persist(&mut self, step: Step) -> anyhow::Result<()> {
         let Some(job) = &mut self.job else { return Ok(()) };
-        let final_one = step.certified.is_some() || step.finished.is_some();
+        let checkpoint = step.checkpoint.as_ref().and_then(|head| job.bridge.checkpoint(head));
         let aborted = step.entries.iter().any(|entry| entry.kind == KIND_ABORT);
         let certified = step.certified.is_some();
         if step.progress.is_some() {
@@ -65,8 +65,7 @@ impl<S: Store> Hub<S> {
         if aborted {
             self.metrics.attempt_failed();
         }
-        let checkpoint = job.coordinator.checkpoint().map(|head| job.bridge.checkpoint(head));
-        if let Some(frame) = checkpoint.flatten().filter(|_| final_one) {
+        if let Some(frame) = checkpoint {
             for node in 0..job.coordinator.manifest().roster.len() as u16 {
                 self.send(NodeIndex(node), vec![frame.clone()]);
             }

@@ -77,6 +77,7 @@ impl Federation {
             node.add_dataset_with(DATASET, &file, &["--epsilon-limit", "20"])?;
             federation.nodes.push(node);
         }
+        Node::exchange_fingerprints(&federation.nodes, &work.join("peers.txt"))?;
         for node in &mut federation.nodes {
             node.serve()?;
         }

@@ -36,7 +36,7 @@ impl Federation {
             let node = federation.enrol(scene, agency)?;
             federation.nodes.push(node);
         }
-        federation.exchange_fingerprints(&out.path("peers.txt"))?;
+        Node::exchange_fingerprints(&federation.nodes, &out.path("peers.txt"))?;
         for node in &mut federation.nodes {
             node.serve()?;
         }
@@ -47,15 +47,6 @@ impl Federation {
             job.agencies().join(" ")
         );
         Ok(federation)
-    }
-
-    /// Each agency tells the others its fingerprint, as they would by telephone, and pins theirs: the
-    /// aggregator cannot invent an agency.
-    fn exchange_fingerprints(&self, file: &Path) -> Result<()> {
-        let lines = self.nodes.iter().map(Node::fingerprint).collect::<Result<Vec<_>>>()?;
-        fs::write(file, lines.join("\n") + "\n")
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        self.nodes.iter().try_for_each(|node| node.pin(file))
     }
 
     fn enrol(&self, scene: &Scene<'_>, agency: &str) -> Result<Node> {

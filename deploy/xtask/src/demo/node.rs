@@ -80,14 +80,23 @@ impl Node {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Each agency tells the others its fingerprint, as they would by telephone, and pins theirs: the
+    /// aggregator cannot invent an agency.
+    pub fn exchange_fingerprints(nodes: &[Self], file: &Path) -> Result<()> {
+        let lines = nodes.iter().map(Self::fingerprint).collect::<Result<Vec<_>>>()?;
+        fs::write(file, lines.join("\n") + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        nodes.iter().try_for_each(|node| node.pin(file))
+    }
+
     /// The line that the other agencies pin: this agency's name and the fingerprint of its key.
-    pub fn fingerprint(&self) -> Result<String> {
+    fn fingerprint(&self) -> Result<String> {
         let said = self.call(&["peers", "fingerprint"], &[])?;
         Ok(said.trim().to_owned())
     }
 
     /// Pins the keys of the other agencies.
-    pub fn pin(&self, peers: &Path) -> Result<()> {
+    fn pin(&self, peers: &Path) -> Result<()> {
         self.call(&["peers", "import"], &[&peers.to_string_lossy()]).map(drop)
     }
 
