@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use tributary_job::JobSpec;
+use tributary_secagg::Identity;
 use tributary_store::Store;
 use tributary_transport::{Member, Role, require_member};
 use tributary_wire::Text;
@@ -18,6 +19,7 @@ use tributary_wire::v1;
 use tributary_wire::v1::control_server::Control;
 use zeroize::Zeroizing;
 
+use crate::audit::{Act, Actor};
 use crate::operations::{self, OperationError};
 use crate::status::JobStatus;
 use crate::trust::Trust;
@@ -28,6 +30,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct ControlService<S> {
     pub(crate) store: S,
     pub(crate) trust: Arc<Trust>,
+    pub(crate) identity: Arc<Identity>,
 }
 
 #[tonic::async_trait]
@@ -44,7 +47,9 @@ impl<S: Store> Control for ControlService<S> {
         let (member, _) = require_member(&request)?;
         let ask = SubmitJob::try_from(request.into_inner()).map_err(malformed)?;
         let spec = JobSpec::from_toml(&ask.job_toml).map_err(malformed)?;
-        let done = operations::submit(&self.store, &spec, &member.to_string()).await?;
+        let done =
+            operations::submit(&self.store, &spec, &member.to_string(), &self.actor(&member))
+                .await?;
         let job = JobName::parse("submitted.job", done.id).map_err(malformed)?;
         let notes = done.notes.iter().take(MAX_NOTES).map(Text::clipped).collect();
         Ok(Response::new(Submitted { job, notes }.into()))
@@ -78,7 +83,8 @@ impl<S: Store> Control for ControlService<S> {
             Member::Person(Role::Operator, _) => None,
             other => Some(other),
         };
-        operations::cancel(&self.store, id.as_str(), &member.to_string(), own_only).await?;
+        let actor = self.actor(&member);
+        operations::cancel(&self.store, id.as_str(), &member.to_string(), own_only, &actor).await?;
         Ok(Response::new(v1::CancelJobReply {}))
     }
 
@@ -104,7 +110,9 @@ impl<S: Store> Control for ControlService<S> {
             ));
         }
         let authority = self.trust.authorities().serving().fingerprint();
-        let token = operations::issue_token(&self.store, authority, &ask.member, ask.valid_hours);
+        let actor = self.actor(&caller);
+        let token =
+            operations::issue_token(&self.store, authority, &ask.member, ask.valid_hours, &actor);
         let token = Zeroizing::new(token.await?.to_string());
         tracing::info!(%caller, member = %ask.member, "a token was issued from afar");
         Ok(Response::new(IssuedToken { token }.into()))
@@ -116,7 +124,7 @@ impl<S: Store> Control for ControlService<S> {
     ) -> Result<Response<v1::RevokeReply>, Status> {
         let (caller, _) = require_member(&request)?;
         let what = Revoke::try_from(request.into_inner()).map_err(malformed)?;
-        let count = operations::revoke(&self.store, &what).await?;
+        let count = operations::revoke(&self.store, &what, &self.actor(&caller)).await?;
         tracing::info!(%caller, "a revocation from afar");
         self.trust.refresh(&self.store).await;
         let certificates = u32::try_from(count).unwrap_or(u32::MAX);
@@ -127,10 +135,12 @@ impl<S: Store> Control for ControlService<S> {
         &self,
         request: Request<v1::JobRequest>,
     ) -> Result<Response<Self::FetchModelStream>, Status> {
+        let (member, _) = require_member(&request)?;
         let job = self.job(request).await?;
         let (_, bytes) = crate::export::model_bytes(&self.store, &job)
             .await
             .map_err(|e| Status::failed_precondition(format!("{e:#}")))?;
+        self.note(&member, Act::ModelReleased { job: job.id }).await?;
         Ok(answers(chunks("model.safetensors", &bytes)))
     }
 
@@ -138,15 +148,26 @@ impl<S: Store> Control for ControlService<S> {
         &self,
         request: Request<v1::JobRequest>,
     ) -> Result<Response<Self::FetchEvidenceStream>, Status> {
+        let (member, _) = require_member(&request)?;
         let job = self.job(request).await?;
         let files = crate::export::evidence(&self.store, &job)
             .await
             .map_err(|e| Status::failed_precondition(format!("{e:#}")))?;
+        self.note(&member, Act::EvidenceGiven { job: job.id }).await?;
         Ok(answers(files.iter().flat_map(|(path, bytes)| chunks(path, bytes)).collect()))
     }
 }
 
 impl<S: Store> ControlService<S> {
+    fn actor(&self, member: &Member) -> Actor {
+        Actor::new(self.identity.clone(), member.to_string())
+    }
+
+    async fn note(&self, member: &Member, act: Act) -> Result<(), Status> {
+        let noted = self.actor(member).note(&self.store, act).await;
+        Ok(noted.map_err(OperationError::from)?)
+    }
+
     async fn job(&self, request: Request<v1::JobRequest>) -> Result<tributary_store::Job, Status> {
         let id = JobName::try_from(request.into_inner()).map_err(malformed)?;
         Ok(operations::job(&self.store, id.as_str()).await?)

@@ -4,6 +4,7 @@
 //! A thin driver around `tributary-round`: this crate moves frames and persists; it decides nothing
 //! about rounds.
 
+pub mod audit;
 pub mod authorities;
 pub mod backup;
 pub mod bridge;

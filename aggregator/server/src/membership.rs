@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tonic::{Request, Response, Status};
+use tributary_secagg::Identity;
 use tributary_store::{CertificateRefusal, NewCertificate, Store, StoreError};
 use tributary_transport::{
     CertificateAuthority, EnrolmentToken, Member, PeerCertificate, PeerIdentity, PeerInfo,
@@ -15,6 +16,7 @@ use tributary_wire::v1::enrolment_server::Enrolment;
 use tributary_wire::v1::membership_server::Membership;
 use tributary_wire::v1::{EnrolReply, EnrolRequest, RenewReply, RenewRequest};
 
+use crate::audit::{Act, Actor};
 use crate::service::check_version;
 use crate::trust::Trust;
 use crate::unix_now;
@@ -27,12 +29,14 @@ pub struct MembershipService<S> {
     pub(crate) store: S,
     pub(crate) trust: Arc<Trust>,
     pub(crate) signing_key: [u8; 32],
+    pub(crate) identity: Arc<Identity>,
 }
 
 impl<S: Store + Clone> Clone for MembershipService<S> {
     fn clone(&self) -> Self {
-        let Self { store, trust, signing_key } = self;
-        Self { store: store.clone(), trust: trust.clone(), signing_key: *signing_key }
+        let Self { store, trust, signing_key, identity } = self;
+        let (store, trust, identity) = (store.clone(), trust.clone(), identity.clone());
+        Self { store, trust, signing_key: *signing_key, identity }
     }
 }
 
@@ -75,6 +79,8 @@ impl<S: Store> Enrolment for MembershipService<S> {
             return Err(Status::permission_denied("the token is for another member"));
         }
         tracing::info!(%member, serial = %certificate.serial, "enrolled");
+        let serial = certificate.serial.clone();
+        self.note(member, Act::Enrolled { member: member.to_string(), serial }).await?;
         self.trust.refresh(&self.store).await;
         let reply = Enrolled {
             certificate_chain_pem: chain,
@@ -118,6 +124,8 @@ impl<S: Store> Membership for MembershipService<S> {
                 })?;
                 let (from, serial) = (&shown.serial, &new.serial);
                 tracing::info!(%member, %from, %serial, "certificate renewed");
+                let (from, serial) = (from.clone(), serial.clone());
+                self.note(&member, Act::Renewed { member: name, from, serial }).await?;
                 (Some(pem), false)
             }
             None if shown.foreign => (None, false),
@@ -134,6 +142,11 @@ impl<S: Store> Membership for MembershipService<S> {
 }
 
 impl<S: Store> MembershipService<S> {
+    async fn note(&self, member: &Member, act: Act) -> Result<(), Status> {
+        let actor = Actor::new(self.identity.clone(), member.to_string());
+        actor.note(&self.store, act).await.map_err(|e| unavailable(&e))
+    }
+
     fn issue(
         &self,
         ca: &CertificateAuthority,

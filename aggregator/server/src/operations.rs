@@ -13,6 +13,7 @@ use tributary_store::{Commit, Job, JobState, Store, StoreError};
 use tributary_transport::{EnrolmentToken, Fingerprint, Member};
 use tributary_wire::control::{AgencyReport, Revoke, Serial};
 
+use crate::audit::{Act, Actor};
 use crate::unix_now;
 
 /// Who submits on the aggregator's own machine.
@@ -55,10 +56,12 @@ pub async fn submit<S: Store>(
     store: &S,
     spec: &JobSpec,
     submitter: &str,
+    actor: &Actor,
 ) -> Result<Submission, OperationError> {
     let plan = rehearse(spec)?;
     let mut notes = Vec::new();
-    if let Some(epsilon) = plan.epsilon().map_err(invalid)? {
+    let planned = plan.epsilon().map_err(invalid)?;
+    if let Some(epsilon) = &planned {
         let unit = match spec.unit() {
             Unit::Record => "record",
             Unit::Person => "person",
@@ -89,6 +92,8 @@ pub async fn submit<S: Store>(
     let text = toml::to_string(spec).map_err(invalid)?;
     store.submit(&id, &spec.name, &text, submitter, unix_now()).await?;
     tracing::info!(job = %id, %submitter, "job submitted");
+    let epsilon = planned.map(|planned| planned.epsilon);
+    actor.note(store, Act::JobSubmitted { job: id.clone(), epsilon }).await?;
     Ok(Submission { id, notes })
 }
 
@@ -112,6 +117,7 @@ pub async fn cancel<S: Store>(
     id: &str,
     who: &str,
     own_only: Option<&Member>,
+    actor: &Actor,
 ) -> Result<(), OperationError> {
     let job = job(store, id).await?;
     if own_only.is_some_and(|member| job.submitter != member.to_string()) {
@@ -127,7 +133,7 @@ pub async fn cancel<S: Store>(
     let state = Some((JobState::Failed, format!("cancelled by {who}")));
     store.commit(&job.id, &Commit { state, ..Commit::default() }).await?;
     tracing::info!(job = %id, %who, "job cancelled");
-    Ok(())
+    Ok(actor.note(store, Act::JobCancelled { job: job.id }).await?)
 }
 
 /// Draws a one-time token and remembers its hash.
@@ -139,6 +145,7 @@ pub async fn issue_token<S: Store>(
     authority: Fingerprint,
     member: &Member,
     valid_hours: u32,
+    actor: &Actor,
 ) -> Result<EnrolmentToken, OperationError> {
     let seconds = u64::from(valid_hours) * 3600;
     let expires = SystemTime::now() + Duration::from_secs(seconds);
@@ -146,6 +153,7 @@ pub async fn issue_token<S: Store>(
     let until = unix_now().saturating_add(i64::from(valid_hours) * 3600);
     store.put_token(&token.secret_hash(), &member.to_string(), until).await?;
     tracing::info!(%member, valid_hours, "token issued");
+    actor.note(store, Act::TokenIssued { member: member.to_string(), valid_hours }).await?;
     Ok(token)
 }
 
@@ -154,7 +162,21 @@ pub async fn issue_token<S: Store>(
 ///
 /// # Errors
 /// [`OperationError::Unknown`].
-pub async fn revoke<S: Store>(store: &S, what: &Revoke) -> Result<u64, OperationError> {
+pub async fn revoke<S: Store>(
+    store: &S,
+    what: &Revoke,
+    actor: &Actor,
+) -> Result<u64, OperationError> {
+    let certificates = refuse(store, what).await?;
+    let target = match what {
+        Revoke::Member(member) => member.to_string(),
+        Revoke::Certificate(serial) => serial.to_string(),
+    };
+    actor.note(store, Act::Revoked { target, certificates }).await?;
+    Ok(certificates)
+}
+
+async fn refuse<S: Store>(store: &S, what: &Revoke) -> Result<u64, OperationError> {
     let now = unix_now();
     match what {
         Revoke::Member(member) => {

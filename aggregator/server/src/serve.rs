@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tributary_transport::{ServerOptions, routes, with_control};
 
+use crate::audit::{Act, Actor, SERVICE};
 use crate::control::ControlService;
 use crate::data_dir::DataDir;
 use crate::hub::Hub;
@@ -44,10 +45,18 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     let (trust, watch) = Trust::start(&dir, &config, &store, metrics.clone()).await?;
     let (to_hub, from_sessions) = mpsc::channel(HUB_QUEUE);
     let signing_key = identity.verifying_key().0;
-    let membership = MembershipService { store: store.clone(), trust: trust.clone(), signing_key };
-    let control = ControlService { store: store.clone(), trust: trust.clone() };
+    let membership = MembershipService {
+        store: store.clone(),
+        trust: trust.clone(),
+        signing_key,
+        identity: identity.clone(),
+    };
+    let control =
+        ControlService { store: store.clone(), trust: trust.clone(), identity: identity.clone() };
+    let service = Actor::new(identity.clone(), SERVICE);
     let federation = FederationService { hub: to_hub, next_id: AtomicU64::new(0) };
     let stop = stop_signal()?;
+    service.note(&store, Act::ServiceStarted { version: env!("CARGO_PKG_VERSION") }).await?;
     tracing::info!(listen = %config.listen, "aggregator serves");
     let hub =
         Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity())
@@ -74,8 +83,13 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
         outcome = hub => outcome.context("the hub failed").and_then(|o| o),
     };
     watch.abort();
+    let noted = match &outcome {
+        Ok(()) => service.note(&store, Act::ServiceStopped).await,
+        Err(_) => Ok(()),
+    };
     store.close().await;
     outcome?;
+    noted?;
     tracing::info!("aggregator stopped; its state is durable");
     Ok(())
 }

@@ -16,6 +16,7 @@ pub async fn suite<S: Store>(store: &S) {
     certificates_are_renewed_and_revoked_with_what_came_of_them(store).await;
     people_have_roles_and_members_say_what_they_trust(store).await;
     jobs_move_in_whole_steps(store).await;
+    the_own_record_grows_by_one_line_at_a_time(store).await;
 }
 
 /// A certificate of this member with this key, until second 1000.
@@ -175,4 +176,23 @@ async fn jobs_move_in_whole_steps<S: Store>(store: &S) {
     assert_eq!(open().await, [head("b", JobState::Waiting)]);
     let unknown = store.commit("zz", &Commit::default()).await;
     assert!(matches!(unknown, Err(StoreError::UnknownJob(_))));
+}
+
+#[allow(clippy::unwrap_used)]
+async fn the_own_record_grows_by_one_line_at_a_time<S: Store>(store: &S) {
+    let first = |last: Option<&str>| {
+        assert_eq!(last, None);
+        Ok((0, "first".to_owned()))
+    };
+    store.append_own(first).await.unwrap();
+    let refused = store.append_own(|_| Err(StoreError::Corrupt("nothing")));
+    assert!(refused.await.is_err());
+    // A number that is taken already is an error, and nothing is changed.
+    assert!(store.append_own(|_| Ok((0, "again".to_owned()))).await.is_err());
+    let second = |last: Option<&str>| {
+        assert_eq!(last, Some("first"));
+        Ok((1, "second".to_owned()))
+    };
+    store.append_own(second).await.unwrap();
+    assert_eq!(store.own_record().await.unwrap(), ["first", "second"]);
 }

@@ -134,6 +134,15 @@ pub trait Store: Send + Sync + 'static {
     /// The record's lines in order.
     fn record(&self, job: &str) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
 
+    /// Appends a line to the aggregator's own record: `make` gets the newest line and returns the
+    /// next one with its number. Nobody else appends meanwhile.
+    fn append_own<F>(&self, make: F) -> impl Future<Output = Result<(), StoreError>> + Send
+    where
+        F: FnOnce(Option<&str>) -> Result<(u64, String), StoreError> + Send;
+
+    /// The lines of the aggregator's own record in order.
+    fn own_record(&self) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
     /// The published sums by round.
     fn sums(
         &self,

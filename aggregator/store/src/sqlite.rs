@@ -306,6 +306,32 @@ impl Store for SqliteStore {
         Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
     }
 
+    async fn append_own<F>(&self, make: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(Option<&str>) -> Result<(u64, String), StoreError> + Send,
+    {
+        let mut tx = self.begin().await?;
+        let last = sqlx::query("SELECT line FROM own_record ORDER BY sequence DESC LIMIT 1")
+            .fetch_optional(&mut *tx)
+            .await?;
+        let last: Option<String> = last.map(|row| row.try_get(0)).transpose()?;
+        let (sequence, line) = make(last.as_deref())?;
+        let sequence = i64::try_from(sequence).map_err(|_| StoreError::Corrupt("own_record"))?;
+        sqlx::query("INSERT INTO own_record (sequence, line) VALUES (?, ?)")
+            .bind(sequence)
+            .bind(line)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn own_record(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT line FROM own_record ORDER BY sequence")
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
     async fn sums(&self, job: &str) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         let rows =
             sqlx::query("SELECT round, lanes FROM published_sum WHERE job = ? ORDER BY round")

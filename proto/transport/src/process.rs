@@ -22,6 +22,31 @@ fn field(name: &str) -> Option<u64> {
     number.checked_mul(1024)
 }
 
+/// Who runs this process, as the system says it: for records of commands. A name is a claim of the
+/// environment, the number is the system's.
+pub fn operator() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let name: String = name.unwrap_or_else(|| "unknown".into()).chars().take(64).collect();
+    let clean: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match uid() {
+        Some(uid) => format!("{clean} (uid {uid})"),
+        None => clean,
+    }
+}
+
+#[cfg(unix)]
+fn uid() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|process| process.uid())
+}
+
+#[cfg(not(unix))]
+fn uid() -> Option<u32> {
+    None
+}
+
 /// `command | head` closes the pipe before the command has said everything. `println!` panics then;
 /// with this the process ends quietly, as other tools do. Call it first in `main`.
 ///

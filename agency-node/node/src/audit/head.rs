@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use tributary_ledger::Head;
 use tributary_transport::files;
 
-use crate::anchor::parse_head;
-
 /// Name of the file.
 pub const FILE: &str = "audit.head";
 
@@ -112,7 +110,7 @@ impl HeadFile {
         let text = files::read_text(&path)?;
         let mut lines = text.lines();
         let titled = lines.next() == Some(TITLE);
-        let head = lines.next().and_then(parse_head).filter(|_| titled && lines.next().is_none());
+        let head = lines.next().and_then(Head::parse).filter(|_| titled && lines.next().is_none());
         head.map(Some).ok_or(HeadError::Missing { path })
     }
 

@@ -13,6 +13,7 @@ use tributary_ledger::{Entry, Head};
 use tributary_secagg::VerifyingKey;
 
 pub use event::Event;
+pub use tributary_transport::process::operator;
 
 /// What a whole record holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,31 +87,6 @@ pub fn check(
 /// Whether a record that ends with this entry has this head.
 fn is_head(entry: &Entry, head: &Head) -> bool {
     entry.sequence + 1 == head.length && entry.hash == head.hash
-}
-
-/// Who runs this process, as the system says it: for entries about commands. A name is a claim of the
-/// environment, the number is the system's.
-pub fn operator() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let name: String = name.unwrap_or_else(|| "unknown".into()).chars().take(64).collect();
-    let clean: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match uid() {
-        Some(uid) => format!("{clean} (uid {uid})"),
-        None => clean,
-    }
-}
-
-#[cfg(unix)]
-fn uid() -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").ok().map(|process| process.uid())
-}
-
-#[cfg(not(unix))]
-fn uid() -> Option<u32> {
-    None
 }
 
 #[cfg(test)]

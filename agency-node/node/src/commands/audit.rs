@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Subcommand;
+use tributary_ledger::Head;
 use tributary_secagg::VerifyingKey;
 
 use super::{Dir, desk};
-use crate::anchor::parse_head;
 use crate::audit::{self, Checked};
 use crate::data_dir::DataDir;
 
@@ -87,7 +87,7 @@ async fn verify(
     key: Option<&str>,
     head: Option<&str>,
 ) -> anyhow::Result<()> {
-    let kept = head.map(|h| parse_head(h).context("--head: expected LENGTH:HASH")).transpose()?;
+    let kept = head.map(|h| Head::parse(h).context("--head: expected LENGTH:HASH")).transpose()?;
     let dir = match (dir, key) {
         (Some(dir), None) => Some(DataDir::open(dir)?),
         _ => None,

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use tributary_store::{JobState, Store};
 
 use super::Dir;
+use crate::audit::{Act, Actor};
 use crate::authorities::Authorities;
 use crate::backup;
 use crate::data_dir::DataDir;
@@ -47,6 +48,8 @@ impl Backup {
             Self::Create { dir, out, with_keys } => {
                 let dir = DataDir::open(&dir.data_dir)?;
                 let made = backup::create(&dir, &out, with_keys, unix_now()).await?;
+                let event = Act::BackupMade { keys: with_keys };
+                Actor::local(&dir)?.note(&dir.store().await?, event).await?;
                 let bytes: u64 = made.files.values().map(|item| item.bytes).sum();
                 println!("{}: {} files, {bytes} bytes", out.display(), made.files.len());
                 if !with_keys {
@@ -70,6 +73,8 @@ async fn restore(file: &std::path::Path, dir: &Dir, keys: Option<PathBuf>) -> an
     dir.identity()?;
     Authorities::load(&dir)?;
     let store = dir.store().await?;
+    let event = Act::BackupRestored { made_at: contents.made_at };
+    Actor::local(&dir)?.note(&store, event).await?;
     let agencies = store.agencies().await?;
     let jobs = store.jobs().await?;
     store.close().await;

@@ -9,6 +9,7 @@ use tributary_store::{Certificate, SqliteStore, Store};
 use super::Dir;
 use super::node::{revoke, serial};
 use super::place::Place;
+use crate::audit::{Act, Actor};
 use crate::authorities::{self, Authorities};
 use crate::data_dir::DataDir;
 use crate::operations::utc;
@@ -104,6 +105,8 @@ impl Ca {
             Self::Rotate { dir, name } => {
                 let dir = DataDir::open(&dir.data_dir)?;
                 let next = authorities::rotate(&dir, &name, SystemTime::now())?;
+                let event = Act::AuthorityRotated { authority: next.to_string() };
+                Actor::local(&dir)?.note(&dir.store().await?, event).await?;
                 println!("authority {next} issues certificates from now on; both are trusted");
                 println!("members take it over by themselves; see `aggregator ca status`");
                 Ok(())
@@ -130,6 +133,8 @@ impl Ca {
                     );
                 }
                 let now = authorities::retire(&dir)?;
+                let event = Act::AuthorityRetired { authority: now.to_string() };
+                Actor::local(&dir)?.note(&store, event).await?;
                 println!("authority {now} is the only one from now on");
                 if !behind.is_empty() {
                     let names: Vec<_> = behind.iter().map(|(member, _)| member.as_str()).collect();

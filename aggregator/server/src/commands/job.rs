@@ -8,6 +8,7 @@ use tributary_job::JobSpec;
 use tributary_store::Store;
 
 use super::place::{Desk, Place};
+use crate::audit::{Act, Actor};
 use crate::operations;
 use crate::status::JobStatus;
 
@@ -106,7 +107,8 @@ impl JobCommand {
             Self::Cancel { place, job } => {
                 match place.open().await? {
                     Desk::Local(dir) => {
-                        operations::cancel(&dir.store().await?, &job, "the operator", None).await?;
+                        let (store, actor) = (dir.store().await?, Actor::local(&dir)?);
+                        operations::cancel(&store, &job, "the operator", None, &actor).await?;
                     }
                     Desk::Remote(mut remote) => remote.cancel(&job).await?,
                 }
@@ -119,6 +121,8 @@ impl JobCommand {
                         let store = dir.store().await?;
                         let job = operations::job(&store, &job).await?;
                         crate::export::export(&store, &job, &out).await?;
+                        let event = Act::EvidenceGiven { job: job.id };
+                        Actor::local(&dir)?.note(&store, event).await?;
                     }
                     Desk::Remote(mut remote) => {
                         crate::export::write_files(&out, &remote.evidence(&job).await?)?;
@@ -134,7 +138,8 @@ impl JobCommand {
 async fn submit(place: &Place, spec: &JobSpec) -> anyhow::Result<()> {
     let (id, notes) = match place.open().await? {
         Desk::Local(dir) => {
-            let done = operations::submit(&dir.store().await?, spec, operations::LOCAL).await?;
+            let (store, actor) = (dir.store().await?, Actor::local(&dir)?);
+            let done = operations::submit(&store, spec, operations::LOCAL, &actor).await?;
             (done.id, done.notes)
         }
         Desk::Remote(mut remote) => {

@@ -1,5 +1,6 @@
 //! The command line of the aggregator, one file per group of commands.
 
+mod audit;
 mod backup;
 mod certificate;
 mod init;
@@ -85,6 +86,9 @@ enum Command {
     /// Release models.
     #[command(subcommand)]
     Model(model::Model),
+    /// The aggregator's own record of who did what and when.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Copy the state while the service runs, or put a copy back.
     #[command(subcommand)]
     Backup(backup::Backup),
@@ -149,6 +153,7 @@ impl Cli {
             Command::Ca(ca) => ca.run().await,
             Command::Job(job) => job.run().await,
             Command::Model(model) => model.run().await,
+            Command::Audit(audit) => audit.run().await,
             Command::Backup(backup) => backup.run().await,
             Command::Reference { file } => {
                 print!("{}", file.markdown());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::place::{Desk, Place};
+use crate::audit::{Act, Actor};
 use crate::operations;
 
 /// Release models.
@@ -30,6 +31,7 @@ impl Model {
                 let store = dir.store().await?;
                 let job = operations::job(&store, &job).await?;
                 let rounds = crate::export::model(&store, &job, &out).await?;
+                Actor::local(&dir)?.note(&store, Act::ModelReleased { job: job.id }).await?;
                 println!("{}: the model after {rounds} certified rounds", out.display());
             }
             Desk::Remote(mut remote) => {

@@ -9,6 +9,7 @@ use tributary_wire::AgencyName;
 use tributary_wire::control::{Revoke, Serial};
 
 use super::place::{Desk, Place};
+use crate::audit::Actor;
 use crate::authorities::Authorities;
 use crate::data_dir::DataDir;
 use crate::operations::{self, agency_line};
@@ -63,7 +64,14 @@ pub(super) async fn token(place: &Place, member: Member, valid_hours: u32) -> an
         Desk::Local(dir) => {
             let authority = Authorities::load(&dir)?.serving().fingerprint();
             let store = dir.store().await?;
-            let token = operations::issue_token(&store, authority, &member, valid_hours).await?;
+            let token = operations::issue_token(
+                &store,
+                authority,
+                &member,
+                valid_hours,
+                &Actor::local(&dir)?,
+            )
+            .await?;
             zeroize::Zeroizing::new(token.to_string())
         }
         Desk::Remote(mut remote) => remote.token(member, valid_hours).await?,
@@ -99,7 +107,9 @@ pub(super) async fn revoke(place: &Place, what: Revoke) -> anyhow::Result<()> {
         Revoke::Certificate(serial) => format!("certificate {serial}"),
     };
     let count = match place.open().await? {
-        Desk::Local(dir) => operations::revoke(&dir.store().await?, &what).await?,
+        Desk::Local(dir) => {
+            operations::revoke(&dir.store().await?, &what, &Actor::local(&dir)?).await?
+        }
         Desk::Remote(mut remote) => remote.revoke(what).await?,
     };
     println!("{name} is revoked; certificates refused from now on: {count}");

@@ -9,6 +9,7 @@ use tributary_store::{CertifiedState, Commit, JobState, Store};
 use tributary_wire::session::{SessionRefusalCode, ToNode};
 
 use super::Hub;
+use crate::audit::{Act, Actor, SERVICE};
 use crate::bridge::frame_bytes;
 
 /// How old the progress that `status` shows may be while a round runs.
@@ -57,7 +58,15 @@ impl<S: Store> Hub<S> {
         if step.progress.is_some() {
             job.progress_at = Instant::now();
         }
+        let ended = step.finished.clone().map(|(complete, reason)| Act::JobEnded {
+            job: job.id.clone(),
+            complete,
+            reason,
+        });
         self.store.commit(&job.id, &commit_of(step)?).await?;
+        if let Some(event) = ended {
+            Actor::new(self.identity.clone(), SERVICE).note(&self.store, event).await?;
+        }
         if certified {
             self.metrics.round_certified(job.since_round.elapsed());
             job.since_round = Instant::now();

@@ -3,12 +3,13 @@
 //! Jobs run one at a time. The oldest whose agencies are all there begins: one that waits for a
 //! missing agency does not hold up those behind it.
 
-use tributary_job::{JobSpec, Manifest};
+use tributary_job::{JobHash, JobSpec, Manifest};
 use tributary_round::{Coordinator, Effect, Event, Gathering, Snapshot};
 use tributary_store::{Commit, Job, JobHead, JobState, Store, StoreError};
 
 use super::effects::commit_of;
 use super::{Hub, Running};
+use crate::audit::{Act, Actor, SERVICE};
 use crate::bridge::Bridge;
 
 /// A job that waits for its agencies.
@@ -109,9 +110,12 @@ impl<S: Store> Hub<S> {
             _ => Commit::default(),
         };
         let state = Some((JobState::Training, String::new()));
+        let hash = JobHash::of(text.as_bytes()).to_string();
         let commit = Commit { state, manifest: Some(text), ..first };
         self.store.commit(&id, &commit).await?;
         tracing::info!(job = %id, "job begins");
+        let event = Act::JobStarted { job: id.clone(), hash };
+        Actor::new(self.identity.clone(), SERVICE).note(&self.store, event).await?;
         self.job = Some(Running::new(id, coordinator, bridge));
         self.carry_out(effects.collect()).await?;
         self.announce_all().await
@@ -169,8 +173,9 @@ impl<S: Store> Hub<S> {
     async fn fail(&mut self, id: &str, reason: String) -> anyhow::Result<()> {
         tracing::error!(job = %id, %reason, "job failed");
         self.waiting.remove(id);
-        let state = Some((JobState::Failed, reason));
+        let state = Some((JobState::Failed, reason.clone()));
         self.store.commit(id, &Commit { state, ..Commit::default() }).await?;
-        Ok(())
+        let act = Act::JobEnded { job: id.to_owned(), complete: false, reason };
+        Ok(Actor::new(self.identity.clone(), SERVICE).note(&self.store, act).await?)
     }
 }

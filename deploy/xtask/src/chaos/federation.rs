@@ -65,7 +65,9 @@ impl Federation {
             node.adopt_policy(MIN_SURVIVORS)?;
             shorten(&dir.join("policy.toml"), |policy| {
                 policy.insert("datasets".into(), vec![DATASET].into());
-                policy.insert("max_epsilon_per_job".into(), toml::Value::Float(1e6));
+                for bound in ["max_epsilon_per_job", "max_epsilon_per_year"] {
+                    policy.insert(bound.into(), toml::Value::Float(1e6));
+                }
                 // Nobody is there to approve anything.
                 let approval = toml::Table::from_iter([("required".to_owned(), false.into())]);
                 policy.insert("approval".into(), approval.into());
