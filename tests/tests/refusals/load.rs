@@ -66,7 +66,7 @@ fn strangers_that_say_nothing_or_say_it_slowly_hold_nobody_up_and_are_closed() {
 
 #[test]
 fn noise_on_the_port_disturbs_nobody() {
-    let mut federation = Federation::start(&AGENCIES);
+    let federation = Federation::start(&AGENCIES);
     let address = federation.aggregator.address();
     let job = federation.aggregator.submit(&federation.job(40));
     federation.aggregator.wait_for_round(&job, 2);

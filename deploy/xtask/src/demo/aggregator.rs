@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -178,7 +179,10 @@ impl Aggregator {
 /// A loopback address that was free a moment ago, outside the range from which the system takes ports
 /// for outgoing connections: an aggregator that was killed finds it free when it comes back.
 fn free_address() -> Result<SocketAddr> {
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    // Each call begins elsewhere: what another one of this process has found is not bound yet.
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed).wrapping_mul(101);
+    let first = 20_000 + (std::process::id().wrapping_add(call) % 10_000) as u16;
     let ports = (first..30_000).chain(20_000..first);
     let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     addresses
