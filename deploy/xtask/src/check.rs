@@ -86,7 +86,8 @@ fn steps(repo: &Repo, no_torch: bool) -> Vec<Step> {
     let mut steps = vec![
         Step { title: "format", command: cargo(repo, ["fmt", "--all", "--check"]) },
         step("lints", &["clippy", "--all-targets"], &["--", "-D", "warnings"]),
-        step("programs", &["build", "--bins"], &[]),
+        // With the tests, whose own dependencies have a say in features: else they build all again.
+        step("programs", &["build", "--bins", "--tests"], &[]),
         tests,
         doc,
     ];
@@ -135,7 +136,7 @@ mod tests {
             [
                 "fmt --all --check",
                 "clippy --all-targets --workspace --locked -- -D warnings",
-                "build --bins --workspace --locked",
+                "build --bins --tests --workspace --locked",
                 "test --workspace --locked",
                 "doc --no-deps --workspace --locked",
                 "check --workspace --exclude tributary-torch --no-default-features --locked",
