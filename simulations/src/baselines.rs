@@ -6,10 +6,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use tributary_job::spec::ModelSpec;
+use tributary_job::spec::{LocalSpec, ModelSpec, OptimiserKind};
 use tributary_job::{JobSpec, Normalisation, ParameterLayout};
 use tributary_training::local::{LocalTraining, Optimiser, Source, train};
-use tributary_training::{Dataset, Evaluation, Trainer, evaluate};
+use tributary_training::{Assets, Dataset, Evaluation, Trainer, evaluate};
 
 use crate::data::{Tables, all_rows};
 use crate::error::SimulationError;
@@ -27,6 +27,16 @@ const MIN_STEPS: usize = 100;
 const LEARNING_RATE: f32 = 0.05;
 /// Heavy-ball momentum.
 const MOMENTUM: f32 = 0.9;
+/// How a language model trains where the job says nothing about training at the agency.
+const LANGUAGE: LocalSpec = LocalSpec {
+    epochs: 1,
+    batch_size: 32,
+    learning_rate: 2e-3,
+    momentum: 0.0,
+    optimiser: OptimiserKind::Adam,
+    decay: 0.9,
+    proximal: 0.0,
+};
 /// One record in so many is set aside to choose when to stop.
 const VALIDATION: usize = 10;
 
@@ -54,13 +64,14 @@ pub fn run(
     tasks.extend(tables.silos.iter().enumerate().map(|(i, (_, data))| (i + 1, vec![data])));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
     let (queue, done) = (Mutex::new(tasks.into_iter()), Mutex::new(Vec::new()));
+    let assets = &tables.assets;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((at, data)) = next else { return };
-                    let result = Baseline { job, kind }.measure(&data, &tables.test);
+                    let result = Baseline { job, kind, assets }.measure(&data, &tables.test);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
                 }
             });
@@ -79,6 +90,7 @@ pub fn run(
 struct Baseline<'a> {
     job: &'a JobSpec,
     kind: TrainerKind,
+    assets: &'a Assets,
 }
 
 impl Baseline<'_> {
@@ -86,13 +98,71 @@ impl Baseline<'_> {
         let failed = |e: &dyn std::fmt::Display| SimulationError::Trainer(e.to_string());
         let (model, data_spec): (&ModelSpec, _) = (&self.job.model, &self.job.data);
         let (inputs, outputs) = (data_spec.input_width(), data_spec.output_width());
-        let mut trainer = self.kind.make(model, inputs, outputs).map_err(|e| failed(&e))?;
+        let mut trainer =
+            self.kind.make_with(model, inputs, outputs, self.assets).map_err(|e| failed(&e))?;
         let norm = exact_normalisation(data);
         let layout = ParameterLayout::of(model, inputs, outputs);
         let initial = layout.initial_parameters(self.job.training.seed);
-        let best = fit(trainer.as_mut(), data, &norm, initial).map_err(|e| failed(&e))?;
+        let recipe = Recipe::of(self.job);
+        let best = fit(trainer.as_mut(), data, &norm, initial, recipe).map_err(|e| failed(&e))?;
         let rows = all_rows(test);
         evaluate(trainer.as_mut(), &best, test, &rows, &norm).map_err(|e| failed(&e))
+    }
+}
+
+/// How a baseline trains.
+#[derive(Debug, Clone, Copy)]
+enum Recipe {
+    /// Rows of a table: the constants above.
+    Table,
+    /// Text: as an agency would between two rounds, for so many rounds.
+    Language(LocalSpec, u32),
+}
+
+impl Recipe {
+    fn of(job: &JobSpec) -> Self {
+        match (job.data.text.is_some(), job.training.local) {
+            (false, _) => Self::Table,
+            (true, Some(local)) => Self::Language(local, job.training.rounds),
+            (true, None) => Self::Language(LANGUAGE, MAX_PASSES),
+        }
+    }
+
+    fn passes(self) -> u32 {
+        match self {
+            Self::Table => MAX_PASSES,
+            Self::Language(_, rounds) => rounds,
+        }
+    }
+
+    /// The settings of a pass over so many records.
+    fn settings(self, pass: u32, records: usize) -> LocalTraining {
+        let seed = u64::from(pass);
+        match self {
+            Self::Table => {
+                let epochs = (MIN_STEPS * BATCH).div_ceil(records.max(1)).clamp(1, MIN_STEPS);
+                let learning_rate = LEARNING_RATE / (1.0 + pass as f32 / 2.0);
+                let optimiser = Optimiser::Sgd { learning_rate, momentum: MOMENTUM };
+                LocalTraining {
+                    epochs: epochs as u32,
+                    batch_size: BATCH,
+                    optimiser,
+                    seed,
+                    proximal: 0.0,
+                }
+            }
+            Self::Language(local, _) => {
+                let learning_rate = local.learning_rate_at(pass);
+                let optimiser = match local.optimiser {
+                    OptimiserKind::Sgd => {
+                        Optimiser::Sgd { learning_rate, momentum: local.momentum }
+                    }
+                    OptimiserKind::Adam => Optimiser::Adam { learning_rate },
+                };
+                let batch_size = local.batch_size as usize;
+                LocalTraining { epochs: local.epochs, batch_size, optimiser, seed, proximal: 0.0 }
+            }
+        }
     }
 }
 
@@ -102,6 +172,7 @@ fn fit(
     data: &[&Dataset],
     norm: &Normalisation,
     initial: Vec<f32>,
+    recipe: Recipe,
 ) -> Result<Vec<f32>, tributary_training::TrainerError> {
     let rows: Vec<_> = data.iter().map(|data| split(data.len())).collect();
     let sources: Vec<_> = data
@@ -110,19 +181,10 @@ fn fit(
         .map(|(dataset, (fitted, _))| Source { dataset, rows: fitted })
         .collect();
     let records: usize = rows.iter().map(|(fitted, _)| fitted.len()).sum();
-    let epochs = (MIN_STEPS * BATCH).div_ceil(records.max(1)).clamp(1, MIN_STEPS) as u32;
     let (mut best, mut best_loss) = (initial.clone(), f64::INFINITY);
     let (mut parameters, mut since) = (initial, 0);
-    for pass in 0..MAX_PASSES {
-        let learning_rate = LEARNING_RATE / (1.0 + pass as f32 / 2.0);
-        let optimiser = Optimiser::Sgd { learning_rate, momentum: MOMENTUM };
-        let settings = LocalTraining {
-            epochs,
-            batch_size: BATCH,
-            optimiser,
-            seed: u64::from(pass),
-            proximal: 0.0,
-        };
+    for pass in 0..recipe.passes() {
+        let settings = recipe.settings(pass, records);
         parameters = train(trainer, &sources, norm, parameters, &settings)?;
         let loss = validation_loss(trainer, &parameters, data, &rows, norm)?;
         if loss < best_loss {

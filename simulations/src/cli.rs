@@ -92,6 +92,18 @@ pub enum Command {
     /// Prepares tables from public files, runs whole federations on them, and writes utility.json,
     /// utility.md and a picture of each problem to OUT. A run that was stopped goes on where it was.
     Utility(UtilityArgs),
+    /// Fine-tune a sentence encoder across 41 federal agencies: which uses of AI affect rights or safety?
+    ///
+    /// Prepares tables from the public inventory, trains adapters (LoRA) pooled, federated, and with
+    /// every description hidden, and writes inventory.json and inventory.md to OUT. Only adapters
+    /// travel; the encoder stays where it is.
+    Inventory(InventoryArgs),
+    /// Train a character model on real text: pooled, federated, and with speakers hidden.
+    ///
+    /// Prepares tables from the public file of Shakespeare's plays, runs whole federations on them, and
+    /// writes language.json, language.md and a picture to OUT. Takes hours; a run that was stopped goes
+    /// on where it was.
+    Language(LanguageArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -251,6 +263,46 @@ pub struct UtilityArgs {
     /// Fail unless every target is met.
     #[arg(long)]
     pub check: bool,
+    /// Who computes gradients.
+    #[arg(long, value_enum, default_value_t)]
+    pub trainer: TrainerKind,
+}
+
+/// Arguments of `inventory`.
+#[derive(Debug, Args)]
+pub struct InventoryArgs {
+    /// Folder with federal_ai_inventory in it, or that folder itself.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2.
+    #[arg(long, value_name = "DIR")]
+    pub encoder: PathBuf,
+    /// Results folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Two rounds: only to see that it works.
+    #[arg(long)]
+    pub quick: bool,
+    /// Who computes gradients.
+    #[arg(long, value_enum, default_value_t)]
+    pub trainer: TrainerKind,
+}
+
+/// Arguments of `language`.
+#[derive(Debug, Args)]
+pub struct LanguageArgs {
+    /// Folder with tinyshakespeare in it, or that folder itself.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Results folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Runs of each kind.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub seeds: u32,
+    /// A tiny model and two rounds: only to see that it works.
+    #[arg(long)]
+    pub quick: bool,
     /// Who computes gradients.
     #[arg(long, value_enum, default_value_t)]
     pub trainer: TrainerKind,

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use tributary_job::spec::DataSpec;
-use tributary_training::Dataset;
+use tributary_training::{Assets, Dataset};
 
 use crate::error::SimulationError;
 
@@ -21,6 +21,8 @@ pub struct Tables {
     pub silos: Vec<(String, Dataset)>,
     /// Held-out records that nobody trains on.
     pub test: Dataset,
+    /// Public files that the job may name.
+    pub assets: Assets,
 }
 
 impl DataDir {
@@ -42,6 +44,11 @@ impl DataDir {
     /// The held-out table.
     pub fn test(&self) -> PathBuf {
         self.0.join("test.csv")
+    }
+
+    /// Public files that jobs name by their hash, in the folder `assets`.
+    pub fn assets(&self) -> Assets {
+        Assets::new(self.0.join("assets"))
     }
 
     /// Checks that every table is there, without reading any.
@@ -68,10 +75,12 @@ impl DataDir {
     /// If a table is missing or does not fit; the message may quote a cell.
     pub fn load(&self, agencies: &[String], spec: &DataSpec) -> Result<Tables, SimulationError> {
         self.check(agencies)?;
-        let silo = |name: &String| Ok((name.clone(), load(&self.train(name), spec)?));
+        let assets = self.assets();
+        let silo = |name: &String| Ok((name.clone(), load(&self.train(name), spec, &assets)?));
         Ok(Tables {
             silos: agencies.iter().map(silo).collect::<Result<_, _>>()?,
-            test: load(&self.test(), spec)?,
+            test: load(&self.test(), spec, &assets)?,
+            assets,
         })
     }
 }
@@ -88,8 +97,8 @@ pub fn all_rows(data: &Dataset) -> Vec<u32> {
     (0..data.len() as u32).collect()
 }
 
-fn load(path: &Path, spec: &DataSpec) -> Result<Dataset, SimulationError> {
-    Dataset::load_csv(path, spec).map_err(|e| {
+fn load(path: &Path, spec: &DataSpec, assets: &Assets) -> Result<Dataset, SimulationError> {
+    Dataset::load_csv_with(path, spec, assets).map_err(|e| {
         let (text, name) = (e.to_string(), path.display().to_string());
         SimulationError::Data(if text.contains(&name) { text } else { format!("{name}: {text}") })
     })

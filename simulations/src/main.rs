@@ -14,6 +14,7 @@ use tributary_simulations::SimulationError;
 const REFUSED: u8 = 3;
 
 fn main() -> ExitCode {
+    tributary_transport::process::end_quietly_on_closed_pipe();
     let cli = cli::Cli::parse();
     let filter = EnvFilter::try_from_env("SIMULATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -10,6 +10,7 @@ use tributary_job::JobSpec;
 use crate::data::DataDir;
 use crate::error::{SimulationError, read_text};
 use crate::synthetic::Synthetic;
+use crate::synthetic_text::SyntheticText;
 
 /// A checked scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +34,8 @@ pub enum DataSource {
     Folder(DataDir),
     /// Made up and written into the results folder first.
     Synthetic(Synthetic),
+    /// A made-up corpus, likewise.
+    SyntheticText(SyntheticText),
 }
 
 /// An agency's process dies and, perhaps, comes back.
@@ -59,6 +62,7 @@ struct ScenarioFile {
     job: PathBuf,
     data: Option<PathBuf>,
     synthetic: Option<Synthetic>,
+    synthetic_text: Option<SyntheticText>,
     seed: u64,
     rounds: Option<u32>,
     agencies: Option<usize>,
@@ -82,12 +86,17 @@ impl Scenario {
         if let Some(synthetic) = &file.synthetic {
             synthetic.check(job.agencies.len()).map_err(refuse)?;
         }
+        if let Some(corpus) = &file.synthetic_text {
+            corpus.check(job.agencies.len()).map_err(refuse)?;
+        }
         override_job(&mut job, file.rounds, file.agencies).map_err(refuse)?;
-        let source = match (file.data, file.synthetic) {
-            (Some(data), None) => DataSource::Folder(DataDir::new(folder.join(data))),
-            (None, Some(synthetic)) => DataSource::Synthetic(synthetic),
+        let source = match (file.data, file.synthetic, file.synthetic_text) {
+            (Some(data), None, None) => DataSource::Folder(DataDir::new(folder.join(data))),
+            (None, Some(synthetic), None) => DataSource::Synthetic(synthetic),
+            (None, None, Some(corpus)) => DataSource::SyntheticText(corpus),
             _ => {
-                let text = "data: give either a folder or a [synthetic] section, not both";
+                let text = "data: give either a folder or a [synthetic] (or [synthetic_text]) \
+                            section, and one alone";
                 return Err(refuse(text.into()));
             }
         };
@@ -107,6 +116,9 @@ impl Scenario {
             }
             DataSource::Synthetic(synthetic) => {
                 synthetic.write(&self.job.agencies, DataDir::new(out.join("data")))
+            }
+            DataSource::SyntheticText(corpus) => {
+                corpus.write(&self.job.agencies, DataDir::new(out.join("data")))
             }
         }
     }
@@ -183,6 +195,8 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let toy = Scenario::load(&folder.join("toy.toml")).unwrap();
         assert!(matches!(toy.source, DataSource::Synthetic(_)) && !toy.faults.is_empty());
+        let babble = Scenario::load(&folder.join("babble.toml")).unwrap();
+        assert!(matches!(babble.source, DataSource::SyntheticText(_)));
         let flights = Scenario::load(&folder.join("flights.toml")).unwrap();
         assert!(matches!(flights.source, DataSource::Folder(_)));
         assert_eq!(flights.job.agencies.len(), 10);

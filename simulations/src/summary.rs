@@ -68,6 +68,9 @@ pub struct Summary {
     /// Accuracy of the network trained at each agency alone.
     #[serde(default)]
     pub silo_test_accuracy: BTreeMap<String, f64>,
+    /// Bits per token of a language model: per byte or character, where those are the tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits_per_token: Option<BitsPerToken>,
     /// Privacy mode, as in the job.
     pub mode: String,
     /// Epsilon of the statement: for every attempt the agencies reserved, against the aggregator
@@ -103,6 +106,18 @@ pub struct Summary {
     pub simulated: bool,
     /// Version of this software.
     pub software_version: String,
+}
+
+/// Mean cross-entropy in bits on the test table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BitsPerToken {
+    /// Of the federated model.
+    pub federated: f64,
+    /// Of the model trained on all records in one place.
+    pub pooled: f64,
+    /// Of the model trained at each agency alone.
+    pub silos: BTreeMap<String, f64>,
 }
 
 /// The model after so many secure rounds.

@@ -3,7 +3,7 @@
 //! The only place here that knows libtorch; without the feature `torch` it says so and what to do.
 
 use tributary_job::spec::ModelSpec;
-use tributary_training::{ReferenceTrainer, Trainer};
+use tributary_training::{Assets, ReferenceTrainer, Trainer};
 
 /// A trainer by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,22 +39,47 @@ impl TrainerKind {
         inputs: usize,
         outputs: usize,
     ) -> Result<Box<dyn Trainer>, String> {
+        self.make_with(model, inputs, outputs, &Assets::none())
+    }
+
+    /// As [`TrainerKind::make`], for a model whose base is among the assets.
+    ///
+    /// # Errors
+    /// As [`TrainerKind::make`], and if the base is not there or does not fit.
+    pub fn make_with(
+        self,
+        model: &ModelSpec,
+        inputs: usize,
+        outputs: usize,
+        assets: &Assets,
+    ) -> Result<Box<dyn Trainer>, String> {
         match self {
-            Self::Reference => Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs))),
-            Self::Torch => torch(model, inputs, outputs),
+            Self::Reference => match model {
+                ModelSpec::Mlp { .. } => {
+                    Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
+                }
+                ModelSpec::Decoder { .. } | ModelSpec::Encoder { .. } => Err(format!(
+                    "the reference trainer knows no model of the family {:?}: use --trainer torch",
+                    model.family()
+                )),
+            },
+            Self::Torch => torch(model, inputs, outputs, assets),
         }
     }
 }
 
 #[cfg(feature = "torch")]
-fn torch(model: &ModelSpec, inputs: usize, outputs: usize) -> Result<Box<dyn Trainer>, String> {
-    let trainer =
-        tributary_torch::TorchTrainer::new(model, inputs, outputs).map_err(|e| e.to_string())?;
-    Ok(Box::new(trainer))
+fn torch(
+    model: &ModelSpec,
+    inputs: usize,
+    outputs: usize,
+    assets: &Assets,
+) -> Result<Box<dyn Trainer>, String> {
+    tributary_torch::trainer(model, inputs, outputs, assets).map_err(|e| e.to_string())
 }
 
 #[cfg(not(feature = "torch"))]
-fn torch(_: &ModelSpec, _: usize, _: usize) -> Result<Box<dyn Trainer>, String> {
+fn torch(_: &ModelSpec, _: usize, _: usize, _: &Assets) -> Result<Box<dyn Trainer>, String> {
     Err("this program was built without libtorch: use --trainer reference, or build it with the \
          feature `torch`"
         .into())

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use tributary_dp::Compact;
 use tributary_job::evaluation::EvaluationSpec;
-use tributary_job::spec::{AdaptiveClip, LocalSpec, PrivacyMode};
+use tributary_job::spec::{AdaptiveClip, LocalSpec, OptimiserKind, PrivacyMode};
 use tributary_simulations::evidence::RunDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
@@ -233,6 +233,8 @@ fn every_privacy_mode_runs_and_verifies() {
                         learning_rate: 0.2,
                         momentum: 0.0,
                         proximal: 0.0,
+                        optimiser: OptimiserKind::Sgd,
+                        decay: 1.0,
                     });
                 }
                 _ => {}

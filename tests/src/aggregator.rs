@@ -97,6 +97,16 @@ impl Aggregator {
         self.process.take().expect("the aggregator was started").terminate(SOON)
     }
 
+    /// Waits until the service has ended by itself; returns exit code and log.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_for_end(&mut self) -> (Option<i32>, String) {
+        let mut process = self.process.take().expect("the aggregator was started");
+        let code = process.wait(SOON).code();
+        (code, process.log())
+    }
+
     /// A one-time token for an agency.
     pub fn token(&self, agency: &str) -> String {
         self.call(&["enrol", "token", "--agency", agency]).last_line()

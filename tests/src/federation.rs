@@ -26,8 +26,25 @@ impl Federation {
     /// An aggregator that serves, and a node for each agency, enrolled, with a policy and the
     /// dataset `toy`, not running yet.
     pub fn enrolled(agencies: &[&str]) -> Self {
+        Self::configured(agencies, |_, _| None)
+    }
+
+    /// As [`Federation::enrolled`]; `configure` gets the aggregator's data directory and configuration
+    /// before it starts, and may return another.
+    ///
+    /// # Panics
+    /// If the configuration cannot be read or written.
+    pub fn configured(
+        agencies: &[&str],
+        configure: impl Fn(&Path, &str) -> Option<String>,
+    ) -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         let mut aggregator = Aggregator::init(root.path());
+        let file = aggregator.dir().join("aggregator.toml");
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        if let Some(text) = configure(aggregator.dir(), &text) {
+            std::fs::write(&file, text).expect("the configuration");
+        }
         aggregator.serve();
         let nodes = agencies.iter().map(|agency| Node::new(agency, root.path())).collect();
         let federation = Self { aggregator, nodes, root };

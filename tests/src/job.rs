@@ -17,6 +17,8 @@ pub struct Job {
     pub column: String,
     /// Smallest survivor set.
     pub min_survivors: usize,
+    /// Widths of the hidden layers, as they stand in the file.
+    pub hidden: String,
 }
 
 impl Job {
@@ -32,12 +34,14 @@ impl Job {
             rounds,
             epsilon: "1.0".into(),
             column: "x1".into(),
+            hidden: "[4]".into(),
         }
     }
 
     /// The job file.
     pub fn to_toml(&self) -> String {
-        let Self { name, agencies, dataset, rounds, epsilon, column, min_survivors } = self;
+        let Self { name, agencies, dataset, rounds, epsilon, column, .. } = self;
+        let Self { min_survivors, hidden, .. } = self;
         format!(
             r#"name = "{name}"
 description = "Learn a made-up rule, for a test."
@@ -68,7 +72,7 @@ values = ["red", "green", "blue"]
 
 [model]
 family = "mlp"
-hidden = [4]
+hidden = {hidden}
 
 [training]
 rounds = {rounds}

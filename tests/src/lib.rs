@@ -13,8 +13,10 @@ pub mod call;
 pub mod evidence;
 pub mod federation;
 pub mod job;
+pub mod lossy;
 pub mod node;
 pub mod process;
+pub mod python;
 pub mod session;
 pub mod table;
 

@@ -70,7 +70,9 @@ impl Node {
         });
     }
 
-    /// Writes the sample policy, fitted to these datasets and this floor of survivors.
+    /// Writes the sample policy, fitted to these datasets and this floor of survivors, without a bound
+    /// for a year. It asks nobody and believes the aggregator which keys the others have; see
+    /// [`Node::ask_for_approval`] and [`Node::pin`].
     ///
     /// # Panics
     /// If the sample does not have the lines that are fitted.
@@ -80,11 +82,67 @@ impl Node {
         for (from, to) in [
             ("datasets = [\"flights\"]", format!("datasets = {datasets:?}")),
             ("min_survivors = 5", format!("min_survivors = {min_survivors}")),
+            ("max_epsilon_per_year = 4.0", "max_epsilon_per_year = 1000.0".into()),
+            ("roster = \"pinned\"", "roster = \"aggregator\"".into()),
+            ("required = true", "required = false".into()),
+            (
+                "stewards = { \"data-steward\" = [\"flights\"] }",
+                format!("stewards = {{ jane = {datasets:?} }}"),
+            ),
         ] {
             assert!(sample.contains(from), "the sample policy has no {from}");
             sample = sample.replace(from, &to);
         }
         fs::write(self.dir.join("policy.toml"), sample).expect("a policy file");
+    }
+
+    /// Lets every job wait for the data steward `jane`, and registers her; returns her key file.
+    ///
+    /// # Panics
+    /// If the command fails.
+    pub fn ask_for_approval(&self) -> PathBuf {
+        self.edit("policy.toml", |t| t.replace("required = false", "required = true"));
+        let key = self.dir.with_extension("steward");
+        let file = key.to_str().expect("a path in UTF-8");
+        self.call(&["steward", "add", "jane", "--key", file, "--no-passphrase"]).ok();
+        key
+    }
+
+    /// Believes its own list of keys alone, and fills it from a file.
+    ///
+    /// # Panics
+    /// If the command fails.
+    pub fn pin(&self, peers: &Path) {
+        self.edit("policy.toml", |t| t.replace("roster = \"aggregator\"", "roster = \"pinned\""));
+        self.call(&["peers", "import", peers.to_str().expect("a path in UTF-8")]).ok();
+    }
+
+    /// Waits until a job waits here for somebody's word; returns its hash.
+    ///
+    /// # Panics
+    /// If none does in time.
+    pub fn wait_for_request(&self) -> String {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let text = self.call(&["requests", "list", "--json"]).ok();
+            let all: Value = serde_json::from_str(&text).expect("the list is JSON");
+            let waits = |r: &&Value| r["state"] == "waits";
+            if let Some(request) = all.as_array().into_iter().flatten().find(waits) {
+                return request["job"].as_str().expect("a hash").to_owned();
+            }
+            assert!(Instant::now() < deadline, "no job waits at {}: {all}", self.agency);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The entries of its audit record, after `audit verify` has found it whole.
+    ///
+    /// # Panics
+    /// If it is not, or a line is no entry.
+    pub fn audit(&self) -> Vec<Entry> {
+        self.call(&["audit", "verify"]).ok();
+        let text = self.call(&["audit", "export"]).ok();
+        text.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect()
     }
 
     /// Registers a table under a name; `terms` are further options.

@@ -43,6 +43,23 @@ impl Process {
         String::from_utf8_lossy(own).into_owned()
     }
 
+    /// Its number at the operating system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Memory that it has resident, KiB.
+    ///
+    /// # Panics
+    /// If the operating system does not say, as only Linux does.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the status of a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.trim().parse().ok()).expect("a size in kB")
+    }
+
     /// How it ended, if it has.
     ///
     /// # Panics

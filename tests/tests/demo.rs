@@ -21,7 +21,7 @@ use tributary_tests::call::{call, call_within};
 const ROUNDS: u64 = 200;
 const AGENCIES: [&str; 5] = ["ua", "b6", "ev", "dl", "aa"];
 
-/// Building without libtorch, running, and training the comparisons.
+/// Running, and training the comparisons.
 const LIMIT: Duration = Duration::from_secs(1200);
 
 #[test]
@@ -35,7 +35,10 @@ fn the_demo_shows_what_it_promises() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
     let mut demo = Command::new(binaries::path(Program::Xtask));
-    demo.current_dir(&root).args(["demo", "--trainer", "reference", "--profile", "dev"]);
+    demo.current_dir(&root).args(["demo", "--trainer", "reference"]);
+    let programs = [Program::Aggregator, Program::AgencyNode, Program::Simulate];
+    let folders = programs.map(|p| binaries::path(p).parent().unwrap().to_owned());
+    demo.arg("--binaries").arg(&folders[0]);
     demo.args(["--rounds", &ROUNDS.to_string(), "--agencies", "5", "--out"]).arg(&out);
     let said = call_within(&mut demo, LIMIT).ok();
     assert!(said.contains("rounds went on without it, it is in the last one"), "{said}");

@@ -178,19 +178,10 @@ pub fn head_after(entry: &Entry) -> Head {
     Head { length: entry.sequence + 1, hash: entry.hash.clone() }
 }
 
-/// A head as `LENGTH:HASH`.
-pub fn parse_head(text: &str) -> Option<Head> {
-    let (length, hash) = text.split_once(':')?;
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let valid = hash.len() == 64 && hash.bytes().all(hex);
-    let length = length.parse().ok()?;
-    valid.then(|| Head { length, hash: hash.to_owned() })
-}
-
 fn parse(text: &str) -> Option<Head> {
     let mut lines = text.lines();
     let title = lines.next()?;
-    let head = parse_head(lines.next()?)?;
+    let head = Head::parse(lines.next()?)?;
     (title == TITLE && lines.next().is_none()).then_some(head)
 }
 

@@ -1,13 +1,14 @@
 //! A node's data directory: credentials, signing key, state database, configuration.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tributary_dp::SecretRng;
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::Dataset;
+use tributary_training::Assets;
 use tributary_transport::{NodeCredentials, files};
 
 use zeroize::Zeroizing;
@@ -16,6 +17,7 @@ use crate::config::{Config, TrainerKind};
 use crate::engine::{DatasetSource, Setup};
 use crate::lock::{DirLock, LockError};
 use crate::policy::Policy;
+use crate::records::Records;
 use crate::storage::{DatasetRow, Storage};
 
 /// Where everything lies.
@@ -107,8 +109,8 @@ impl DataDir {
     ///
     /// # Errors
     /// If a file is missing, readable by others or malformed.
-    pub fn credentials(&self) -> anyhow::Result<NodeCredentials> {
-        Ok(NodeCredentials::load(&self.0)?)
+    pub fn credentials(&self, config: &Config) -> anyhow::Result<NodeCredentials> {
+        crate::renewal::load(&self.0, config.tls.as_ref())
     }
 
     /// The state database, if its budget book is the newest.
@@ -130,6 +132,8 @@ impl DataDir {
         Storage::open(&self.0)
             .await
             .with_context(|| format!("opening the state of {}", self.0.display()))
+            // Without the key nothing is appended to the audit record, and all of it can be read.
+            .map(|storage| storage.with_signer(self.identity().ok().map(Arc::new)))
     }
 
     /// Makes this process the only one that writes here, until the lock is dropped.
@@ -138,6 +142,11 @@ impl DataDir {
     /// If another process holds the lock; the message says which.
     pub fn lock(&self, command: &str) -> Result<DirLock, LockError> {
         DirLock::take(&self.0, command)
+    }
+
+    /// Public files that jobs name by their hash: tokenizers and base models.
+    pub(crate) fn assets(&self) -> Assets {
+        Assets::new(self.0.join("assets"))
     }
 
     /// What the engine is given.
@@ -149,24 +158,30 @@ impl DataDir {
         config: &Config,
         trainer: TrainerKind,
         datasets: &[DatasetRow],
+        salt: &[u8],
     ) -> anyhow::Result<Setup> {
+        let policy = self.policy(config)?;
+        let most = policy.max_threads.unwrap_or(NonZeroUsize::MAX);
         Ok(Setup {
             agency: config.agency.clone(),
             identity: Arc::new(self.identity()?),
             aggregator: VerifyingKey::from_hex(&config.aggregator_key)?,
-            policy: self.policy(config)?,
-            datasets: datasets.iter().map(source).collect::<BTreeMap<_, _>>(),
-            trainers: crate::trainers::factory(trainer),
-            threads: config.threads(),
+            policy,
+            datasets: datasets
+                .iter()
+                .map(|row| source(row, salt, self.assets()))
+                .collect::<BTreeMap<_, _>>(),
+            trainers: crate::trainers::factory(trainer, self.assets()),
+            threads: config.threads().min(most),
             randomness: Box::new(|| SecretRng::from_os().map_err(|e| e.to_string())),
         })
     }
 }
 
-fn source(row: &DatasetRow) -> (String, DatasetSource) {
-    let path = PathBuf::from(&row.path);
+fn source(row: &DatasetRow, salt: &[u8], assets: Assets) -> (String, DatasetSource) {
+    let (path, records) = (PathBuf::from(&row.path), Records::of(row));
     let load = Box::new(move |spec: &_| {
-        let read = Dataset::load_tolerant(&path, spec);
+        let read = records.as_ref().map_err(Clone::clone)?.load(spec, &assets);
         let (data, skipped) = read.map_err(|e| format!("{}: {e}", path.display()))?;
         if skipped.any() {
             // For this log alone: the counts depend on the records.
@@ -177,7 +192,9 @@ fn source(row: &DatasetRow) -> (String, DatasetSource) {
         }
         Ok(data)
     });
-    (row.name.clone(), DatasetSource { declared_records: row.declared_records, load })
+    let version = crate::version::Versions::of(row, salt);
+    let version = Box::new(move || version.now());
+    (row.name.clone(), DatasetSource { declared_records: row.declared_records, load, version })
 }
 
 #[cfg(test)]
@@ -194,10 +211,12 @@ mod tests {
             path: path.to_str().unwrap().into(),
             declared_records: 10,
             content: None,
+            source: crate::storage::Source::default(),
         };
-        let (_, source) = source(&row);
+        let (_, source) = source(&row, &[7; 32], Assets::none());
         let spec = tributary_job::JobSpec::from_toml(crate::fixtures::JOB).unwrap();
         assert_eq!((source.load)(&spec.data).unwrap().len(), 2);
+        (source.version)().unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!((source.load)(&spec.data).is_err());
     }

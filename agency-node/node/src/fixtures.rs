@@ -4,12 +4,12 @@
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tributary_dp::SecretRng;
 use tributary_job::manifest::MANIFEST_VERSION;
 use tributary_job::spec::PrivacyMode;
-use tributary_job::{JobSpec, Manifest, Plan, RosterEntry};
+use tributary_job::{JobSpec, Manifest, Operation, Plan, RosterEntry};
 use tributary_ledger::Entry;
 use tributary_secagg::{
     Digest, EpochFacts, EpochStart, Identity, Limits, NodeIndex, NodeMessage, NodeSet, RoundView,
@@ -18,12 +18,13 @@ use tributary_secagg::{
 use tributary_training::{Dataset, ReferenceTrainer};
 use tributary_wire::session::{FromNode, JobAnswer, JobOffer, ReportCode, Secagg, ToNode};
 
+use crate::audit::Event;
 use crate::book::{
     Book, BudgetLimit, ChargeEntry, DeltaCost, JobCost, PlannedReleases, ProtectedUnit, ReleaseKind,
 };
 use crate::data_dir::DataDir;
 use crate::engine::{DatasetSource, Engine, Now, Output, Record, Setup, StoredJob};
-use crate::policy::Policy;
+use crate::policy::{Approval, Policy, RosterTrust};
 
 /// A job over `x` and `y` of dataset `d` for five agencies.
 pub(crate) const JOB: &str = r#"
@@ -126,6 +127,14 @@ pub(crate) fn policy() -> Policy {
         max_parameters: 1000,
         max_local_epochs: 20,
         person_columns: Default::default(),
+        operations: vec![Operation::Statistics, Operation::Training, Operation::Evaluation],
+        max_epsilon_per_year: 1000.0,
+        max_memory_mib: 8192,
+        max_disk_mib: 4096,
+        max_threads: None,
+        hours: Vec::new(),
+        roster: RosterTrust::Aggregator,
+        approval: Approval::not_required(),
     }
 }
 
@@ -141,8 +150,14 @@ pub(crate) struct Federation {
     pub(crate) reports: Vec<(usize, ReportCode)>,
     /// Notes of the agencies, in order.
     pub(crate) notes: Vec<String>,
+    /// Entries of the audit records, with the agency, in order.
+    pub(crate) audits: Vec<(usize, Event)>,
     /// Runs the first agency's engine in place of the fixture; returns what left its machine.
     pub(crate) driver: Option<Driver>,
+    /// What the clock says.
+    pub(crate) time: Now,
+    /// Version of each agency's dataset.
+    pub(crate) versions: Vec<Arc<Mutex<Result<String, String>>>>,
     tables: Vec<String>,
     pub(crate) limits: Limits,
 }
@@ -181,6 +196,9 @@ impl Federation {
             persisted: Vec::new(),
             reports: Vec::new(),
             notes: Vec::new(),
+            audits: Vec::new(),
+            time: now(),
+            versions: (0..5).map(|_| Arc::new(Mutex::new(Ok("v1".to_owned())))).collect(),
             driver: None,
             limits: Limits::for_members(5),
             manifest,
@@ -200,8 +218,10 @@ impl Federation {
     /// What agency `i` is made of.
     pub(crate) fn setup(&self, i: usize) -> Setup {
         let table = self.tables[i].clone();
+        let version = self.versions[i].clone();
         let source = DatasetSource {
             declared_records: 10,
+            version: Box::new(move || version.lock().unwrap().clone()),
             load: Box::new(move |spec| {
                 let read = Dataset::read_tolerant(table.as_bytes(), spec);
                 read.map(|(data, _)| data).map_err(|e| e.to_string())
@@ -252,7 +272,11 @@ impl Federation {
                     job.as_mut().unwrap().state = Some((state.clone(), certificate.clone()));
                 }
                 Record::Ended { .. } => job = None,
-                Record::Book(_) => {}
+                Record::Book(_)
+                | Record::Checkpoint { .. }
+                | Record::Requested { .. }
+                | Record::RequestClosed { .. }
+                | Record::Pinned(_) => {}
             }
         }
         if let Some(job) = job {
@@ -304,8 +328,19 @@ impl Federation {
     }
 
     fn carry_out(&mut self, i: usize, frame: ToNode) -> Vec<FromNode> {
+        let outputs = self.engines[i].handle(&self.time, frame);
+        self.carry(i, outputs)
+    }
+
+    /// As the driver does every second, for agency `i`; what it sends.
+    pub(crate) fn reconsider(&mut self, i: usize) -> Vec<FromNode> {
+        let outputs = self.engines[i].reconsider(&self.time);
+        self.carry(i, outputs)
+    }
+
+    fn carry(&mut self, i: usize, outputs: Vec<Output>) -> Vec<FromNode> {
         let mut sent = Vec::new();
-        for output in self.engines[i].handle(&now(), frame) {
+        for output in outputs {
             let before = sent.len();
             match output {
                 Output::Persist(record) => self.persisted[i].push(record),
@@ -314,11 +349,12 @@ impl Federation {
                     sent.extend(upload.map(|message| {
                         FromNode::Secagg(Secagg { job, frame: message.encode().into() })
                     }));
-                    for noted in self.engines[i].uploaded(&now(), job) {
+                    for noted in self.engines[i].uploaded(&self.time, job) {
                         let Output::Persist(record) = noted else { panic!("{noted:?}") };
                         self.persisted[i].push(record);
                     }
                 }
+                Output::Audit(event) => self.audits.push((i, event)),
                 Output::Note(text) => self.notes.push(text),
             }
             let book = self.book(i);
@@ -411,7 +447,7 @@ pub(crate) fn book_of(records: &[Record]) -> Vec<Entry> {
     let entry = |record: &Record| match record {
         Record::Book(entry) => Some(entry.clone()),
         Record::Accepted { entry, .. } | Record::Ended { entry, .. } => entry.clone(),
-        Record::Epoch { .. } | Record::Answered { .. } | Record::State { .. } => None,
+        _ => None,
     };
     records.iter().filter_map(entry).collect()
 }
@@ -421,7 +457,7 @@ pub(crate) fn now() -> Now {
     Now("2026-01-01T00:00:00Z".into())
 }
 
-fn sends(out: Vec<ServerOutput>) -> Vec<(NodeIndex, ServerMessage)> {
+pub(crate) fn sends(out: Vec<ServerOutput>) -> Vec<(NodeIndex, ServerMessage)> {
     let mut found = Vec::new();
     for output in out {
         match output {

@@ -3,27 +3,40 @@
 //! The aggregator cannot weaken it: every offer is held against it before anything is loaded,
 //! reserved or sent. A refusal carries a code from the fixed list and public numbers only.
 
+mod approval;
+pub mod hours;
+pub mod resources;
+
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tributary_dp::Unit;
-use tributary_job::spec::{ModelSpec, PrivacyMode};
-use tributary_job::{Manifest, Plan};
+use tributary_job::spec::PrivacyMode;
+use tributary_job::{Manifest, Operation, Plan};
 use tributary_wire::session::RefusalCode;
 
+pub use approval::{Approval, Automatic};
+pub use hours::Hours;
+
 /// `policy.toml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Datasets that jobs may use.
     pub datasets: Vec<String>,
-    /// Privacy modes that may run: `record`, `none`.
+    /// Privacy modes that may run.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`.
+    /// Model families that may run: `mlp`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
+    /// What may be released: `statistics`, `training`, `evaluation`.
+    pub operations: Vec<Operation>,
     /// Most epsilon that one job may plan for.
     pub max_epsilon_per_job: f64,
+    /// Most epsilon over all jobs of a dataset's account in any 365 days.
+    pub max_epsilon_per_year: f64,
     /// Largest delta of a job.
     pub max_delta: f64,
     /// Smallest survivor set whose sum may be opened.
@@ -46,10 +59,60 @@ pub struct Policy {
     /// exactly this one: with another, near-unique column every record would pass for a person.
     #[serde(default)]
     pub person_columns: BTreeMap<String, String>,
+    /// Most memory that a job may need here, in MiB, by [`resources::memory_mib`].
+    #[serde(default = "default_memory")]
+    pub max_memory_mib: u64,
+    /// Most disk that a job's state may need here, in MiB, by [`resources::disk_mib`].
+    #[serde(default = "default_disk")]
+    pub max_disk_mib: u64,
+    /// Most threads that mask and hash, whatever `node.toml` says; no further bound if left out.
+    #[serde(default)]
+    pub max_threads: Option<NonZeroUsize>,
+    /// When rounds may run; at any time if left out.
+    #[serde(default)]
+    pub hours: Vec<Hours>,
+    /// Whom this agency believes which signing keys the other agencies have; `pinned` if left out.
+    #[serde(default)]
+    pub roster: RosterTrust,
+    /// Whose word a job needs; a data steward's if left out.
+    #[serde(default)]
+    pub approval: Approval,
+}
+
+/// Whom this agency believes which signing keys the other agencies have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RosterTrust {
+    /// Its own list: every key in a roster must be pinned for its agency.
+    #[default]
+    Pinned,
+    /// The first job that names an agency pins its key; another key later is refused.
+    FirstUse,
+    /// The aggregator. A pin that says otherwise still refuses.
+    Aggregator,
+}
+
+impl RosterTrust {
+    /// As it stands in the policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::FirstUse => "first-use",
+            Self::Aggregator => "aggregator",
+        }
+    }
 }
 
 fn default_max_local_epochs() -> u32 {
     20
+}
+
+fn default_memory() -> u64 {
+    8192
+}
+
+fn default_disk() -> u64 {
+    4096
 }
 
 fn default_corrupt_fraction() -> f64 {
@@ -131,6 +194,9 @@ impl Policy {
         if !positive(policy.max_epsilon_per_job) {
             return Err("max_epsilon_per_job must be finite and positive".into());
         }
+        if !positive(policy.max_epsilon_per_year) {
+            return Err("max_epsilon_per_year must be finite and positive".into());
+        }
         if !(positive(policy.max_delta) && policy.max_delta < 0.01) {
             return Err("max_delta must be in (0, 0.01)".into());
         }
@@ -145,7 +211,30 @@ impl Policy {
         if policy.min_survivors < 3 {
             return Err("min_survivors below 3 would open sums of too few agencies".into());
         }
+        policy.approval.check(&policy.datasets)?;
         Ok(policy)
+    }
+
+    /// What this policy makes impossible or takes on trust, in words for the operator.
+    pub fn remarks(&self) -> Vec<&'static str> {
+        let mut remarks = Vec::new();
+        if self.roster == RosterTrust::Aggregator {
+            remarks.push(
+                "roster = \"aggregator\": which keys the other agencies have is taken on the \
+                 aggregator's word",
+            );
+        }
+        let approval = &self.approval;
+        if approval.required && approval.stewards.is_empty() && approval.auto.is_none() {
+            remarks.push(
+                "approval is required and no data steward is named: every job will wait. Name one \
+                 under approval.stewards",
+            );
+        }
+        if !approval.required {
+            remarks.push("approval.required = false: jobs run without asking anybody");
+        }
+        remarks
     }
 
     /// Whether a job may run here.
@@ -161,24 +250,18 @@ impl Policy {
         if !self.modes.contains(&spec.privacy.mode) {
             return refuse(RefusalCode::PolicyMode, format!("mode {}", spec.privacy.mode.name()));
         }
-        let ModelSpec::Mlp { .. } = spec.model;
-        if !self.model_families.iter().any(|f| f == "mlp") {
-            return refuse(RefusalCode::PolicyOperation, "model family mlp".into());
+        let family = spec.model.family();
+        if !self.model_families.iter().any(|f| f == family) {
+            return refuse(RefusalCode::PolicyOperation, format!("model family {family}"));
         }
-        let parameters = plan.layout.total() as u64;
-        if parameters > self.max_parameters {
-            let text = format!("{parameters} parameters, at most {}", self.max_parameters);
-            return refuse(RefusalCode::PolicyOperation, text);
+        let planned = [plan.statistics.as_ref(), Some(&plan.training), plan.evaluation.as_ref()];
+        for operation in planned.into_iter().flatten().map(|planned| planned.operation) {
+            if !self.operations.contains(&operation) {
+                let text = format!("operation {}", name_of(operation));
+                return refuse(RefusalCode::PolicyOperation, text);
+            }
         }
-        if plan.rounds > self.max_rounds {
-            let text = format!("{} rounds, at most {}", plan.rounds, self.max_rounds);
-            return refuse(RefusalCode::PolicyOperation, text);
-        }
-        let epochs = spec.training.local.map_or(0, |local| local.epochs);
-        if epochs > self.max_local_epochs {
-            let text = format!("{epochs} local epochs, at most {}", self.max_local_epochs);
-            return refuse(RefusalCode::PolicyOperation, text);
-        }
+        self.check_size(manifest, plan)?;
         if spec.privacy.mode.is_private() && spec.unit() == Unit::Person {
             let column = spec.data.person_column.as_ref();
             if column != self.person_columns.get(&spec.dataset) || column.is_none() {
@@ -214,63 +297,49 @@ impl Policy {
             _ => Ok(()),
         }
     }
+
+    /// What the job takes of time, memory and disk.
+    fn check_size(&self, manifest: &Manifest, plan: &Plan) -> Result<(), Refusal> {
+        let spec = &manifest.spec;
+        let refuse = |text: String| Err(Refusal::new(RefusalCode::PolicyOperation, text));
+        let parameters = plan.layout.total() as u64;
+        if parameters > self.max_parameters {
+            let text = format!("{parameters} parameters, at most {}", self.max_parameters);
+            return refuse(text);
+        }
+        if plan.rounds > self.max_rounds {
+            let text = format!("{} rounds, at most {}", plan.rounds, self.max_rounds);
+            return refuse(text);
+        }
+        let epochs = spec.training.local.map_or(0, |local| local.epochs);
+        if epochs > self.max_local_epochs {
+            let text = format!("{epochs} local epochs, at most {}", self.max_local_epochs);
+            return refuse(text);
+        }
+        let declared = manifest.roster.iter().map(|entry| entry.declared_records).max();
+        let memory = resources::memory_mib(spec, plan, declared.unwrap_or(0));
+        if memory > self.max_memory_mib {
+            return refuse(format!("{memory} MiB of memory, at most {}", self.max_memory_mib));
+        }
+        let disk = resources::disk_mib(plan);
+        if disk > self.max_disk_mib {
+            return refuse(format!("{disk} MiB of disk, at most {}", self.max_disk_mib));
+        }
+        Ok(())
+    }
+}
+
+/// An operation as the policy names it.
+pub fn name_of(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Statistics => "statistics",
+        Operation::Training => "training",
+        Operation::Evaluation => "evaluation",
+    }
 }
 
 /// An example to start from, as `agency-node policy example` prints it.
 pub const EXAMPLE: &str = include_str!("../../../deploy/config/policy.toml");
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_parses_and_unknown_fields_do_not() {
-        assert!(Policy::parse(EXAMPLE).is_ok());
-        let extra = format!("{EXAMPLE}\nmax_epsilon = 3\n");
-        assert!(Policy::parse(&extra).unwrap_err().contains("max_epsilon"));
-        assert!(Policy::parse("").is_err());
-        let silent = EXAMPLE.replace("max_parameters = 100_000_000\n", "");
-        assert_ne!(silent, EXAMPLE);
-        assert_eq!(Policy::parse(&silent).unwrap().max_parameters, 100_000_000);
-    }
-
-    #[test]
-    fn the_agency_says_which_column_tells_persons_apart() {
-        let text = include_str!("../../../deploy/demo/flights.toml");
-        let mut spec = tributary_job::JobSpec::from_toml(text).unwrap();
-        spec.privacy.mode = PrivacyMode::Person;
-        spec.data.person_column = Some("row_id".into());
-        spec.validate().unwrap();
-        let key = |i: usize| hex::encode([i as u8 + 1; 32]);
-        let roster = spec.agencies.iter().enumerate().map(|(i, agency)| {
-            let (agency, signing_key) = (agency.clone(), key(i));
-            tributary_job::manifest::RosterEntry { agency, signing_key, declared_records: 10_000 }
-        });
-        let manifest = Manifest {
-            version: tributary_job::manifest::MANIFEST_VERSION,
-            roster: roster.collect(),
-            aggregator_key: key(100),
-            nonce: String::new(),
-            spec,
-        };
-        let plan = Plan::derive(&manifest).unwrap();
-        let mut policy = Policy::parse(EXAMPLE).unwrap();
-        policy.modes.push(PrivacyMode::Person);
-        policy.max_epsilon_per_job = 100.0;
-        let refused = |policy: &Policy| policy.check(&manifest, &plan).err().map(|r| r.text);
-        for column in [None, Some("passenger")] {
-            policy.person_columns =
-                column.map(|c| ("flights".into(), c.into())).into_iter().collect();
-            assert!(refused(&policy).unwrap().contains("another column"), "{column:?}");
-        }
-        policy.person_columns = [("flights".into(), "row_id".into())].into();
-        assert_eq!(refused(&policy), None);
-    }
-
-    #[test]
-    fn no_file_means_no_work_and_says_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = Policy::load(&dir.path().join("policy.toml")).unwrap_err();
-        assert!(error.to_string().contains("policy example"), "{error}");
-    }
-}
+mod tests;

@@ -1,17 +1,27 @@
 //! The daemon: keep one session open, come back after every cut, stop in order.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tributary_dp::SecretRng;
-use tributary_transport::{Backoff, ClientOptions, TransportError};
+use tributary_ledger::Entry;
+use tributary_transport::{Backoff, ClientOptions, Proxy, TransportError, observe};
 
+use crate::audit::Event;
 use crate::book::Book;
 use crate::config::{Config, TrainerKind};
 use crate::data_dir::DataDir;
 use crate::engine::Engine;
-use crate::session::{self, Ended};
-use crate::storage::Storage;
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::renewal::Keeper;
+use crate::session::{self, Ended, Lasting, Outside};
+use crate::stop::{self, Stopping, asked};
+use crate::storage::{Change, Storage};
+use crate::twins;
+use crate::version::Versions;
 
 /// Runs until SIGTERM or Ctrl-C.
 ///
@@ -22,11 +32,25 @@ pub async fn serve(dir: &DataDir, trainer: Option<TrainerKind>) -> anyhow::Resul
     let _lock = dir.lock("serve")?;
     let config = dir.config()?;
     init_logs(config.log_json);
+    let metrics = Arc::new(Metrics::new(dir.path()));
+    let observer = match config.metrics {
+        Some(address) => Some(observe::bind(address).await.map_err(anyhow::Error::msg)?),
+        None => None,
+    };
     let storage = dir.storage().await?;
+    storage.check_audit().await?;
+    let mut outside = Outside::open(&storage).await?;
     let mut engine = engine(dir, &config, trainer, &storage).await?;
-    let mut stop = stop_signal()?;
+    note_start(dir, &config, &storage, &mut outside).await?;
+    metrics.show(&engine);
+    if let Some(listener) = observer {
+        tracing::info!(listen = ?config.metrics, "metrics and health");
+        tokio::spawn(observe::serve(listener, metrics.clone()));
+    }
+    let mut stop = stop::on_signals(Duration::from_secs(config.drain_seconds))?;
     tracing::info!(agency = %config.agency, aggregator = %config.aggregator, "node starts");
-    let outcome = keep_session(dir, &config, &mut engine, &storage, &mut stop).await;
+    let kept = (&storage, &mut outside);
+    let outcome = keep_session(dir, &config, &mut engine, kept, (&metrics, &mut stop)).await;
     storage.close().await;
     outcome?;
     tracing::info!("node stopped; its state is durable");
@@ -43,7 +67,9 @@ async fn engine(
     if datasets.is_empty() {
         tracing::warn!("no dataset is registered; see `agency-node dataset add --help`");
     }
-    let setup = dir.setup(config, trainer.unwrap_or(config.trainer), &datasets)?;
+    let salt = storage.salt().await?;
+    let setup = dir.setup(config, trainer.unwrap_or(config.trainer), &datasets, &salt)?;
+    setup.policy.remarks().into_iter().for_each(|remark| tracing::warn!("{remark}"));
     let book = Book::replay(&storage.book().await?)?;
     let mut engine = Engine::new(setup, book);
     if let Some(stored) = storage.open_job().await? {
@@ -56,6 +82,7 @@ async fn engine(
                 dir.path().display()
             );
         }
+        engine.recall(storage.checkpoints(&hex::encode(stored.hash())).await?);
         if let Some(job) = engine.job() {
             let round = job.state().completed;
             tracing::info!(job = %job.manifest().spec.name, round, "job goes on after a restart");
@@ -64,32 +91,106 @@ async fn engine(
     Ok(engine)
 }
 
+/// What the audit record says of every start: the policy, and files that are not what they were.
+async fn note_start(
+    dir: &DataDir,
+    config: &Config,
+    storage: &Storage,
+    outside: &mut Outside,
+) -> anyhow::Result<()> {
+    if let Some(complaint) = outside.clock().complaint() {
+        tracing::error!("{complaint}");
+    }
+    let at = outside.clock().now().0;
+    let policy = twins::content_hash(&dir.path().join(&config.policy))?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    storage.record(&at, &Event::PolicyLoaded { version, policy }, Change::None).await?;
+    let (salt, mut known) = (storage.salt().await?, BTreeMap::new());
+    for line in storage.audit_lines().await? {
+        let entry: Entry = serde_json::from_str(&line)?;
+        match Event::from_body(&entry.body) {
+            Ok(Event::DatasetAdded { dataset, dataset_version: is, .. })
+            | Ok(Event::DatasetChanged { dataset, is, .. }) => {
+                known.insert(dataset, is);
+            }
+            _ => {}
+        }
+    }
+    for row in storage.datasets().await? {
+        let is = match Versions::of(&row, &salt).now() {
+            Ok(is) => is,
+            Err(problem) => {
+                tracing::warn!(dataset = %row.name, "its file cannot be read now: {problem}");
+                continue;
+            }
+        };
+        let was = known.get(&row.name).cloned().unwrap_or_else(|| "not recorded".to_owned());
+        if was != is {
+            let dataset = row.name.clone();
+            storage.record(&at, &Event::DatasetChanged { dataset, was, is }, Change::None).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn keep_session(
     dir: &DataDir,
     config: &Config,
     engine: &mut Engine,
-    storage: &Storage,
-    stop: &mut tokio::sync::watch::Receiver<bool>,
+    (storage, outside): (&Storage, &mut Outside),
+    (metrics, stop): (&Metrics, &mut Stopping),
 ) -> anyhow::Result<()> {
     let heartbeat = Duration::from_secs(config.heartbeat_seconds);
     let longest = Duration::from_secs(config.max_backoff_seconds);
     let mut backoff = Backoff::new(Duration::from_millis(200), longest);
-    let credentials = dir.credentials()?;
-    let options = ClientOptions::default();
+    let proxy =
+        Proxy::choose(config.proxy.as_deref(), &config.aggregator, |v| std::env::var(v).ok())?;
+    if let Some(proxy) = &proxy {
+        tracing::info!(%proxy, "the way to the aggregator is a proxy");
+    }
+    let options = ClientOptions { proxy, ..ClientOptions::default() };
+    let mut gate = Gate::default();
     let mut rng = SecretRng::from_os()?;
     loop {
         let started = std::time::Instant::now();
+        // Read each time: they may have been renewed.
+        let credentials = match dir.credentials(config) {
+            Ok(credentials) => credentials,
+            // Whoever renews them may be writing the files just now.
+            Err(error) if config.tls.is_some() => {
+                tracing::error!(retry_in = ?longest, "the agency's own certificate: {error:#}");
+                tokio::select! {
+                    () = asked(stop) => return Ok(()),
+                    () = tokio::time::sleep(longest) => continue,
+                }
+            }
+            Err(error) => return Err(error),
+        };
         let connected = tokio::select! {
-            () = session::stopped(stop) => return Ok(()),
+            () = asked(stop) => return Ok(()),
             connected = tributary_transport::connect(&config.aggregator, &credentials, &options) => {
                 connected
             }
         };
         let ended = match connected {
-            Ok(channel) => session::run(channel, engine, storage, heartbeat, stop).await?,
+            Ok(channel) => {
+                let kept = tokio::select! {
+                    () = asked(stop) => return Ok(()),
+                    kept = Keeper::start(channel.clone(), dir, config, &credentials) => kept,
+                };
+                match kept {
+                    Some(kept) => {
+                        let (engine, outside, fresh) = (&mut *engine, &mut *outside, kept.fresh());
+                        let lasting =
+                            Lasting { engine, storage, outside, gate: &mut gate, metrics };
+                        session::run(channel, lasting, heartbeat, fresh, stop).await?
+                    }
+                    None => Ended::Renewed,
+                }
+            }
             Err(error) if error.is_transient() => Ended::Lost(error.to_string()),
             // No retry mends it: an operator has to act, and must see the node down.
-            Err(error) if is_own(&error) => bail!("{error}"),
+            Err(error) if is_own(&error) && config.tls.is_none() => bail!("{error}"),
             // The other side's to mend, and it may do so at any time.
             Err(error) => Ended::Refused(error.to_string()),
         };
@@ -99,18 +200,24 @@ async fn keep_session(
         }
         let wait = match ended {
             Ended::Stopped => return Ok(()),
+            Ended::Renewed => {
+                tracing::info!("connecting anew with the fresh certificate");
+                continue;
+            }
             Ended::Lost(reason) => {
+                metrics.no_session(&reason);
                 let wait = backoff.next_delay(&mut rng);
                 tracing::warn!(%reason, retry_in = ?wait, "no session with the aggregator");
                 wait
             }
             Ended::Refused(reason) => {
+                metrics.no_session(&reason);
                 tracing::error!(%reason, retry_in = ?longest, "no session until somebody acts");
                 longest
             }
         };
         tokio::select! {
-            () = session::stopped(stop) => return Ok(()),
+            () = asked(stop) => return Ok(()),
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -126,26 +233,6 @@ fn is_own(error: &TransportError) -> bool {
             | TransportError::OwnCertificateForeign { .. }
             | TransportError::OwnCertificateNotAnAgency { .. }
     )
-}
-
-fn stop_signal() -> anyhow::Result<tokio::sync::watch::Receiver<bool>> {
-    let (tx, rx) = tokio::sync::watch::channel(false);
-    #[cfg(unix)]
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("listening for SIGTERM")?;
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        let _ = tx.send(true);
-        // Keep the sender until the process ends: a closed channel would look like a change.
-        std::future::pending::<()>().await;
-    });
-    Ok(rx)
 }
 
 fn init_logs(json: bool) {

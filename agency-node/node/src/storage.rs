@@ -1,10 +1,16 @@
-//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the head of the
-//! budget book in a file beside it.
+//! Durable state of a node: one SQLite file in WAL mode, every commit synced, and the heads of the
+//! budget book and of the audit record in files beside it.
 //!
 //! Opaque to meaning: it keeps lines and bytes. A write that fails (disk full, read-only) is an
 //! error that stops the node before anything is sent.
 
+mod audit;
+mod checkpoints;
+mod consent;
+mod source;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;
@@ -13,9 +19,16 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use tributary_ledger::Entry;
+use tributary_secagg::Identity;
 
 use crate::anchor::{self, Anchor, AnchorError};
-use crate::engine::{Record, StoredJob};
+use crate::audit::Event;
+use crate::audit::head::{HeadError, HeadFile};
+use crate::engine::{Kept, Record, StoredJob};
+
+pub use consent::Change;
+
+pub use source::Source;
 
 /// The database file inside a node's data directory.
 pub const FILE: &str = "node.db";
@@ -25,6 +38,9 @@ pub const FILE: &str = "node.db";
 pub struct Storage {
     pool: SqlitePool,
     anchor: Anchor,
+    audit_head: HeadFile,
+    /// Signs entries of the audit record.
+    signer: Option<Arc<Identity>>,
 }
 
 /// Where records become durable.
@@ -34,6 +50,16 @@ pub trait Durable {
     /// # Errors
     /// If it cannot; then nothing that depends on it may be sent.
     fn persist(&self, record: &Record) -> impl Future<Output = Result<(), StorageError>> + Send;
+
+    /// Appends an entry to the audit record, durably.
+    ///
+    /// # Errors
+    /// If it cannot; then nothing that depends on it may be done.
+    fn note(
+        &self,
+        at: &str,
+        event: &Event,
+    ) -> impl Future<Output = Result<(), StorageError>> + Send;
 }
 
 /// A registered dataset.
@@ -48,6 +74,8 @@ pub struct DatasetRow {
     /// Hash of the file's bytes at registration, hex; `None` if version 0.1 registered it. Never
     /// leaves the agency.
     pub content: Option<String>,
+    /// How its records are read.
+    pub source: Source,
 }
 
 /// The database refused or failed.
@@ -58,16 +86,38 @@ pub enum StorageError {
         "state database: {0}; nothing was sent that is not recorded. Free disk space, fix the \
              permissions or restore a damaged file from a backup, then start the node again"
     )]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// The schema is from a newer version or was tampered with.
     #[error("state database: {0}; was it written by a newer version?")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
     /// A stored value is not what this software writes.
     #[error("state database: corrupt {0}; restore it from a backup")]
     Corrupt(String),
     /// The budget book is not the newest, or its head cannot be written down.
     #[error(transparent)]
     Anchor(#[from] AnchorError),
+    /// The audit record is not the newest, or its head cannot be written down.
+    #[error(transparent)]
+    AuditHead(#[from] HeadError),
+    /// A gap where there is none.
+    #[error("the audit record is whole: there is nothing to recover")]
+    AuditWhole,
+    /// An entry of the audit record without the node's signing key.
+    #[error("an entry of the audit record needs the node's signing key, and it cannot be read")]
+    NoSigner,
+}
+
+// Said in full by the message: a source beside it would be said a second time.
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StorageError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migration(error)
+    }
 }
 
 impl Storage {
@@ -85,9 +135,19 @@ impl Storage {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(20));
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        // One connection for good: `data_version` compares what one and the same connection has seen.
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let pool = pool.connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool, anchor: Anchor::in_dir(data_dir) })
+        let (anchor, audit_head) = (Anchor::in_dir(data_dir), HeadFile::in_dir(data_dir));
+        Ok(Self { pool, anchor, audit_head, signer: None })
+    }
+
+    /// With the key that signs entries of the audit record.
+    #[must_use]
+    pub fn with_signer(self, signer: Option<Arc<Identity>>) -> Self {
+        Self { signer, ..self }
     }
 
     /// Closes the file.
@@ -162,13 +222,15 @@ impl Storage {
         let declared = i64::try_from(row.declared_records)
             .map_err(|_| StorageError::Corrupt("declared records".into()))?;
         let mut both = self.pool.begin().await?;
-        let insert =
-            "INSERT INTO dataset (name, path, declared_records, content) VALUES (?, ?, ?, ?)";
+        let insert = "INSERT INTO dataset (name, path, declared_records, content, source, mapping) \
+                      VALUES (?, ?, ?, ?, ?, ?)";
         sqlx::query(insert)
             .bind(&row.name)
             .bind(&row.path)
             .bind(declared)
             .bind(&row.content)
+            .bind(&row.source.kind)
+            .bind(&row.source.mapping)
             .execute(&mut *both)
             .await?;
         if let Some(entry) = entry {
@@ -206,7 +268,8 @@ impl Storage {
     /// # Errors
     /// From the database.
     pub async fn datasets(&self) -> Result<Vec<DatasetRow>, StorageError> {
-        let select = "SELECT name, path, declared_records, content FROM dataset ORDER BY name";
+        let select = "SELECT name, path, declared_records, content, source, mapping FROM dataset \
+                      ORDER BY name";
         let rows = sqlx::query(select).fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
@@ -216,6 +279,7 @@ impl Storage {
                     declared_records: u64::try_from(row.try_get::<i64, _>(2)?)
                         .map_err(|_| StorageError::Corrupt("declared records".into()))?,
                     content: row.try_get(3)?,
+                    source: Source { kind: row.try_get(4)?, mapping: row.try_get(5)? },
                 })
             })
             .collect()
@@ -293,6 +357,15 @@ impl Durable for Storage {
                     .execute(&self.pool)
                     .await?;
             }
+            Record::Checkpoint { job, length, head, signature, conflict } => {
+                let kept = Kept {
+                    length: *length,
+                    head: *head,
+                    signature: *signature,
+                    conflict: conflict.clone(),
+                };
+                checkpoints::keep(&self.pool, job, &kept).await?;
+            }
             Record::Ended { entry, job, outcome } => {
                 let mut both = self.pool.begin().await?;
                 if let Some(entry) = entry {
@@ -306,9 +379,19 @@ impl Durable for Storage {
                     .await?;
                 both.commit().await?;
                 self.advance(entry.as_ref())?;
+                self.close_request(job, outcome).await?;
             }
+            Record::Requested { job, manifest, at } => {
+                self.open_request((job, manifest), at).await?
+            }
+            Record::RequestClosed { job, outcome } => self.close_request(job, outcome).await?,
+            Record::Pinned(row) => self.pin_first_use(row).await?,
         }
         Ok(())
+    }
+
+    async fn note(&self, at: &str, event: &Event) -> Result<(), StorageError> {
+        self.record(at, event, Change::None).await
     }
 }
 
@@ -368,7 +451,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).await.unwrap();
         let (name, path) = ("d".into(), "/x.csv".into());
-        let row = DatasetRow { name, path, declared_records: 9, content: Some("0".into()) };
+        let source = Source { kind: "jsonl".into(), mapping: Some("missing = []".into()) };
+        let row = DatasetRow { name, path, declared_records: 9, content: Some("0".into()), source };
         storage.add_dataset(&row, Some(&entry(0))).await.unwrap();
         assert!(storage.add_dataset(&row, Some(&entry(1))).await.is_err(), "a name is given once");
         storage.persist(&accepted(1, "j")).await.unwrap();
@@ -391,6 +475,63 @@ mod tests {
         // A job that ended does not come back, whatever asks for it.
         assert!(storage.persist(&accepted(3, "j")).await.is_err());
         assert!(storage.open_job().await.unwrap().is_none());
+    }
+
+    /// The schema of version 0.1.0, filled, opened by this version.
+    #[tokio::test]
+    async fn a_database_of_the_previous_schema_is_brought_up_to_date_with_everything_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(dir.path().join(FILE));
+        let pool = SqlitePoolOptions::new().connect_with(options.create_if_missing(true));
+        let pool = pool.await.unwrap();
+        let mut previous = sqlx::migrate!();
+        let old: Vec<_> = previous.migrations.iter().filter(|m| m.version <= 3).cloned().collect();
+        assert_eq!(old.len(), 3);
+        previous.migrations = old.into();
+        previous.run(&pool).await.unwrap();
+        let line = entry(0).to_line().unwrap();
+        for statement in [
+            &format!("INSERT INTO book VALUES (0, '{line}')"),
+            "INSERT INTO dataset VALUES ('d', '/x.csv', 9, NULL)",
+            "INSERT INTO job VALUES ('j', '{}', x'01', x'02', x'03', NULL, 3, 1)",
+            "INSERT INTO anchor VALUES (1, 0)",
+        ] {
+            sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let storage = Storage::open(dir.path()).await.unwrap();
+        assert_eq!(storage.book().await.unwrap(), [entry(0)]);
+        assert_eq!(storage.datasets().await.unwrap()[0].declared_records, 9);
+        let job = storage.open_job().await.unwrap().unwrap();
+        assert_eq!((job.epoch, job.answered), (Some(vec![1]), Some((3, 1))));
+        assert_eq!(job.state, Some((vec![2], vec![3])));
+        assert_eq!(storage.checkpoints("j").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn checkpoints_are_kept_also_those_that_contradict() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).await.unwrap();
+        let checkpoint = |length, head, conflict: Option<&str>| Record::Checkpoint {
+            job: "j".into(),
+            length,
+            head: [head; 32],
+            signature: [7; 64],
+            conflict: conflict.map(str::to_owned),
+        };
+        for record in [
+            checkpoint(3, 1, None),
+            checkpoint(3, 1, None),
+            checkpoint(5, 2, None),
+            checkpoint(3, 9, Some("rewritten")),
+        ] {
+            storage.persist(&record).await.unwrap();
+        }
+        let kept = storage.checkpoints("j").await.unwrap();
+        let seen: Vec<_> =
+            kept.iter().map(|k| (k.length, k.head[0], k.conflict.is_some())).collect();
+        assert_eq!(seen, [(3, 1, false), (3, 9, true), (5, 2, false)]);
+        assert_eq!(storage.checkpointed_jobs().await.unwrap(), ["j"]);
     }
 
     #[tokio::test]

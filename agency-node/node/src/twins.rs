@@ -11,7 +11,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use aws_lc_rs::digest;
+use tributary_training::DataError;
+use tributary_training::source::Row;
 
+use crate::records::Records;
 use crate::storage::DatasetRow;
 
 /// Share of the rows of the smaller table from which two tables count as overlapping.
@@ -38,11 +41,24 @@ impl std::fmt::Display for Sameness {
     }
 }
 
-/// SHA-256 of a file's bytes, hex.
+/// SHA-256 of a file's bytes, hex; of a folder, of the names and hashes of all that it holds.
 ///
 /// # Errors
 /// From the file system.
 pub fn content_hash(path: &Path) -> io::Result<String> {
+    if std::fs::metadata(path)?.is_dir() {
+        let entries: io::Result<Vec<_>> = std::fs::read_dir(path)?.collect();
+        let mut entries = entries?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        let mut context = digest::Context::new(&digest::SHA256);
+        // Links are not followed: they may lead back here, and no reader follows them either.
+        for entry in entries.iter().filter(|e| e.file_type().is_ok_and(|kind| !kind.is_symlink())) {
+            let name = entry.file_name();
+            let hash = content_hash(&entry.path())?;
+            context.update(format!("{}\0{hash}\n", name.to_string_lossy()).as_bytes());
+        }
+        return Ok(hex::encode(context.finish()));
+    }
     let mut file = File::open(path)?;
     let mut context = digest::Context::new(&digest::SHA256);
     let mut buffer = vec![0; 1 << 16];
@@ -108,36 +124,54 @@ fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
     false
 }
 
-/// Share of the distinct rows of the smaller table that stand in the other one too, letter by
-/// letter, in whatever order. Tables of few columns share rows by chance.
+/// Share of the distinct rows of the smaller table that stand in the other one too, cell by cell, in
+/// whatever order of rows and columns and whatever the format; JSON lines are compared letter by letter
+/// and only among themselves. Tables of few columns share rows by chance.
 ///
 /// # Errors
-/// From the file system.
-pub fn common_rows(a: &Path, b: &Path) -> io::Result<f64> {
+/// If one cannot be read.
+pub fn common_rows(a: &Records, b: &Records) -> Result<f64, DataError> {
     let (a, b) = (rows(a)?, rows(b)?);
     let smaller = a.len().min(b.len());
     let common = a.intersection(&b).count();
     Ok(if smaller == 0 { 0.0 } else { common as f64 / smaller as f64 })
 }
 
-/// Hashes of a table's rows, without its header.
-fn rows(path: &Path) -> io::Result<HashSet<u64>> {
-    let (mut reader, mut line, mut found) = (BufReader::new(File::open(path)?), Vec::new(), None);
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line)? == 0 {
-            return Ok(found.unwrap_or_default());
+/// Hashes of a table's rows as they are, before any mapping.
+fn rows(records: &Records) -> Result<HashSet<u64>, DataError> {
+    let mut table = records.open()?;
+    let Some(mut columns) = table.names() else {
+        let path = records.path();
+        return lines(path).map_err(|source| DataError::Io { path: path.to_owned(), source });
+    };
+    columns.sort();
+    columns.dedup();
+    table.select(&columns)?;
+    let (mut row, mut scratch, mut found) = (Row::default(), Vec::new(), HashSet::new());
+    while table.next(&mut row)? {
+        let mut hasher = DefaultHasher::new();
+        for (at, column) in columns.iter().enumerate() {
+            column.hash(&mut hasher);
+            row.cell(at).text(&mut scratch).hash(&mut hasher);
         }
-        match &mut found {
-            None => found = Some(HashSet::new()),
-            Some(_) if line.trim_ascii().is_empty() => {}
-            Some(rows) => {
-                let mut hasher = DefaultHasher::new();
-                line.trim_ascii().hash(&mut hasher);
-                rows.insert(hasher.finish());
-            }
-        }
+        found.insert(hasher.finish());
     }
+    Ok(found)
+}
+
+/// Hashes of a file's lines.
+fn lines(path: &Path) -> io::Result<HashSet<u64>> {
+    let (mut reader, mut line) = (BufReader::new(File::open(path)?), Vec::new());
+    let mut found = HashSet::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if !line.trim_ascii().is_empty() {
+            let mut hasher = DefaultHasher::new();
+            line.trim_ascii().hash(&mut hasher);
+            found.insert(hasher.finish());
+        }
+        line.clear();
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -155,6 +189,7 @@ mod tests {
             path: path("a.csv").to_str().unwrap().into(),
             declared_records: 1,
             content: Some(content_hash(&path("a.csv")).unwrap()),
+            source: Default::default(),
         };
         let known = [row];
         let of = |name: &str| {
@@ -185,7 +220,8 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let content = content_hash(&path).ok();
             let path = path.to_str().unwrap().into();
-            DatasetRow { name: name.into(), path, declared_records: 1, content }
+            let source = Default::default();
+            DatasetRow { name: name.into(), path, declared_records: 1, content, source }
         };
         let known = [row("a", "x\n1\n"), row("b", "x\n2\n"), row("c", "x\n3\n")];
         assert_eq!(conflicts(&known, |_, _| false), []);
@@ -195,18 +231,38 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str, text: &str| {
+            let folder = dir.path().join(name);
+            std::fs::create_dir_all(folder.join("x")).unwrap();
+            std::fs::write(folder.join("x/a.txt"), text).unwrap();
+            content_hash(&folder).unwrap()
+        };
+        let first = make("one", "1");
+        assert_eq!(make("two", "1"), first);
+        assert_ne!(make("two", "2"), first);
+        std::fs::rename(dir.path().join("one/x/a.txt"), dir.path().join("one/x/b.txt")).unwrap();
+        assert_ne!(content_hash(&dir.path().join("one")).unwrap(), first);
+    }
+
+    #[test]
     fn rows_in_common_are_counted_in_whatever_order() {
         let dir = tempfile::tempdir().unwrap();
         let table = |name: &str, text: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, text).unwrap();
-            path
+            Records::new(path, Default::default(), None).unwrap()
         };
         let a = table("a", "x,y\n1,2\n3,4\n5,6\n7,8\n");
         let b = table("b", "x,y\r\n7,8\r\n3,4\r\n\r\n");
-        let c = table("c", "x,y\n9,9\n");
+        let c = table("c", "y,x\n9,9\n4,3\n");
+        let d = table("d.jsonl", "{\"x\":1}\n{\"x\":2}\n");
+        let e = table("e.jsonl", "{\"x\":2}\n");
         assert_eq!(common_rows(&a, &b).unwrap(), 1.0);
-        assert_eq!(common_rows(&a, &c).unwrap(), 0.0);
+        assert_eq!(common_rows(&a, &c).unwrap(), 0.5, "columns in another order");
+        assert_eq!(common_rows(&d, &e).unwrap(), 1.0);
+        assert_eq!(common_rows(&d, &a).unwrap(), 0.0);
         assert_eq!(common_rows(&a, &table("empty", "x,y\n")).unwrap(), 0.0);
     }
 }

@@ -1,9 +1,10 @@
-//! The trainer on libtorch: per-record clipping without per-record gradients.
+//! The trainers on libtorch: per-record clipping without per-record gradients.
 //!
 //! The only crate that links libtorch. It computes what `tributary-training` defines, passes the
 //! same conformance suite, and must not know noise, budgets, files or peers. It draws no random
 //! number.
 
+pub mod language;
 mod layer;
 mod linear;
 mod network;
@@ -11,4 +12,35 @@ pub mod private;
 mod probe;
 mod trainer;
 
+pub use language::{ClassifierTrainer, LanguageTrainer};
 pub use trainer::TorchTrainer;
+
+use tributary_job::spec::ModelSpec;
+use tributary_training::{Assets, Trainer, TrainerError};
+
+/// The trainer for a model from `inputs` features to `outputs` logits; a base that the model names is
+/// looked for among the assets.
+///
+/// # Errors
+/// As [`TorchTrainer::new`], [`LanguageTrainer::new`] and [`ClassifierTrainer::new`].
+pub fn trainer(
+    model: &ModelSpec,
+    inputs: usize,
+    outputs: usize,
+    assets: &Assets,
+) -> Result<Box<dyn Trainer>, TrainerError> {
+    Ok(match model {
+        ModelSpec::Mlp { .. } => Box::new(TorchTrainer::new(model, inputs, outputs)?),
+        ModelSpec::Decoder { .. } => Box::new(LanguageTrainer::new(model, inputs, outputs)?),
+        ModelSpec::Encoder { .. } => {
+            Box::new(ClassifierTrainer::new(model, inputs, outputs, assets)?)
+        }
+    })
+}
+
+/// The first trainer made sets libtorch to one thread for the whole process: its OpenMP workers spin
+/// when threads outnumber cores, so parallelism comes from many trainers and not from within one.
+fn one_thread() {
+    static ONE_THREAD: std::sync::Once = std::sync::Once::new();
+    ONE_THREAD.call_once(|| tch::set_num_threads(1));
+}

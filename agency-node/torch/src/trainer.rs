@@ -2,8 +2,6 @@
 //!
 //! Parameters travel from the flat slice at every call, so that nothing survives between calls.
 
-use std::sync::Once;
-
 use tch::{TchError, Tensor, no_grad};
 use tributary_job::ParameterLayout;
 use tributary_job::spec::ModelSpec;
@@ -36,8 +34,7 @@ impl TorchTrainer {
     /// [`TrainerError::PlaceDependent`] if the check fails: use the reference trainer there.
     /// [`TrainerError::Backend`] if libtorch fails.
     pub fn new(model: &ModelSpec, inputs: usize, outputs: usize) -> Result<Self, TrainerError> {
-        static ONE_THREAD: Once = Once::new();
-        ONE_THREAD.call_once(|| tch::set_num_threads(1));
+        crate::one_thread();
         let shape = MlpShape::of(model, inputs, outputs);
         let parameters = ParameterLayout::of(model, inputs, outputs).initial_parameters(1);
         let network = Network::new(&shape, &parameters).map_err(failed)?;

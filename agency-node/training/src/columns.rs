@@ -1,13 +1,12 @@
-//! Where a specification's columns stand in a table and how a row's cells are read.
+//! Where a specification's columns stand in a row and how its cells are read.
 //!
-//! Knows cells and the specification; what a bad row means is the caller's business.
+//! Knows cells and the specification, no format; what a bad row means is the caller's business.
 
 use std::collections::HashMap;
 
-use csv::ByteRecord;
-use tributary_job::spec::{DataSpec, FeatureSpec, LabelValues, Scaling, Transform};
+use tributary_job::spec::{DataSpec, FeatureSpec, LabelSpec, LabelValues, Scaling, Transform};
 
-use crate::nearest::nearest;
+use crate::source::{Number, Row, Table};
 use crate::table::{Cells, DataError};
 
 /// A specification's columns in one table.
@@ -47,40 +46,34 @@ struct Scale {
 }
 
 impl<'a> Columns<'a> {
-    /// Finds every column in the header.
+    /// Chooses every column of the specification from a table.
     ///
     /// # Errors
-    /// [`DataError::MissingColumn`], [`DataError::AmbiguousColumn`] or [`DataError::Bounds`].
-    pub(crate) fn resolve(header: &ByteRecord, spec: &'a DataSpec) -> Result<Self, DataError> {
-        let places = Places::of(header);
-        let mut classes = HashMap::new();
-        let values: Vec<&str> = match &spec.label.values {
-            LabelValues::Binary { positive, negative } => vec![negative, positive],
-            LabelValues::Classes(values) => values.iter().map(String::as_str).collect(),
-        };
-        // Backwards, so that the positive value wins if only white space tells the two apart.
-        for (i, value) in (0..).zip(&values).collect::<Vec<_>>().into_iter().rev() {
-            classes.entry(value.trim().as_bytes()).or_insert(i);
-        }
+    /// [`DataError::Bounds`], or as [`Table::select`].
+    pub(crate) fn resolve(table: &mut dyn Table, spec: &'a DataSpec) -> Result<Self, DataError> {
+        let mut wanted = vec![spec.label.column.clone()];
+        wanted.extend(spec.person_column.clone());
         let mut columns = Self {
             spec,
-            label: places.find(&spec.label.column)?,
-            classes,
-            person: spec.person_column.as_ref().map(|c| places.find(c)).transpose()?,
+            label: 0,
+            classes: classes(&spec.label),
+            person: spec.person_column.as_ref().map(|_| 1),
             numerics: Vec::new(),
             plain: Vec::new(),
             categories: Vec::new(),
             names: (Vec::new(), Vec::new()),
         };
         for feature in &spec.features {
-            columns.add(feature, &places)?;
+            columns.add(feature, &mut wanted)?;
         }
+        table.select(&wanted)?;
         Ok(columns)
     }
 
-    fn add(&mut self, feature: &'a FeatureSpec, places: &Places<'_>) -> Result<(), DataError> {
+    fn add(&mut self, feature: &'a FeatureSpec, wanted: &mut Vec<String>) -> Result<(), DataError> {
         for column in feature.columns() {
-            let at = places.find(&column)?;
+            let at = wanted.len();
+            wanted.push(column.clone().into_owned());
             match feature {
                 FeatureSpec::Numeric { min, max, transform, scaling, .. } => {
                     let scale = Scale::new(&column, (*min, *max), *transform, true)?;
@@ -111,25 +104,23 @@ impl<'a> Columns<'a> {
     /// Reads a row strictly.
     ///
     /// # Errors
-    /// [`DataError::Malformed`], [`DataError::Number`], [`DataError::Label`] or
-    /// [`DataError::Person`].
-    pub(crate) fn parse(
-        &self,
-        record: &ByteRecord,
-        line: u64,
-        out: &mut Cells,
-    ) -> Result<(), DataError> {
-        if !self.is_text(record) {
+    /// [`DataError::Ragged`], [`DataError::Malformed`], [`DataError::Number`], [`DataError::Label`]
+    /// or [`DataError::Person`].
+    pub(crate) fn parse(&self, row: &Row, out: &mut Cells) -> Result<(), DataError> {
+        let line = row.line();
+        if let Some(defect) = row.defect() {
+            return Err(DataError::of_defect(defect, line));
+        }
+        if !row.is_text() {
             return Err(DataError::Malformed(format!("line {line}: not UTF-8")));
         }
-        let kind = self.fill(record, out, |column| {
-            Err(DataError::Number { line, column: column.to_owned() })
-        })?;
+        let kind = self
+            .fill(row, out, |column| Err(DataError::Number { line, column: column.to_owned() }))?;
         match kind {
             RowKind::Usable => Ok(()),
             RowKind::UnknownLabel => {
                 let column = self.spec.label.column.clone();
-                Err(DataError::Label { line, column, problem: self.expected_label() })
+                Err(DataError::Label { line, column, problem: expected_label(&self.spec.label) })
             }
             RowKind::Nobody => {
                 let column = self.spec.person_column.clone().unwrap_or_default();
@@ -138,43 +129,31 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Whether every cell that the job uses is UTF-8.
-    pub(crate) fn is_text(&self, record: &ByteRecord) -> bool {
-        if record.as_slice().is_ascii() {
-            return true;
-        }
-        let numbers = self.numerics.iter().chain(&self.plain).map(|(at, _)| *at);
-        let categories = self.categories.iter().map(|(at, _)| *at);
-        let mut used = numbers.chain(categories).chain([self.label]).chain(self.person);
-        used.all(|at| std::str::from_utf8(cell(record, at)).is_ok())
-    }
-
     /// Reads a row. A numeric cell that is no finite number is missing if `bad_number` (given the
     /// column) lets it pass.
     pub(crate) fn fill<E>(
         &self,
-        record: &ByteRecord,
+        row: &Row,
         out: &mut Cells,
         mut bad_number: impl FnMut(&str) -> Result<(), E>,
     ) -> Result<RowKind, E> {
-        match self.classes.get(cell(record, self.label)) {
+        let mut scratch = Vec::new();
+        match self.classes.get(row.cell(self.label).text(&mut scratch)) {
             Some(class) => out.label = *class,
             None => return Ok(RowKind::UnknownLabel),
         }
         out.person.clear();
         if let Some(at) = self.person {
-            out.person.extend_from_slice(cell(record, at));
-            if out.person.is_empty() {
+            // Two people with one name would be one unit that is bounded as one.
+            if !row.cell(at).identifies() {
                 return Ok(RowKind::Nobody);
             }
+            out.person.extend_from_slice(row.cell(at).text(&mut scratch));
         }
-        let mut number = |at: usize, scale: &Scale, column: &str| {
-            let text = cell(record, at);
-            let value = parse_finite(text).map(|v| scale.apply(v));
-            if value.is_none() && !text.is_empty() {
-                bad_number(column)?;
-            }
-            Ok(value)
+        let mut number = |at: usize, scale: &Scale, column: &str| match row.cell(at).number() {
+            Number::Missing => Ok(None),
+            Number::Finite(value) => Ok(Some(scale.apply(value))),
+            Number::Bad => bad_number(column).map(|()| None),
         };
         out.numerics.clear();
         for ((at, scale), name) in self.numerics.iter().zip(&self.names.0) {
@@ -185,20 +164,39 @@ impl<'a> Columns<'a> {
             out.plain.push(number(*at, scale, name)?.unwrap_or(0.0));
         }
         out.categories.clear();
-        out.categories.extend(self.categories.iter().map(|(at, indices)| {
+        for (at, indices) in &self.categories {
             // An empty cell is missing even where a specification lists the empty value.
-            Some(cell(record, *at)).filter(|c| !c.is_empty()).and_then(|c| indices.get(c)).copied()
-        }));
+            let text = row.cell(*at).text(&mut scratch);
+            let index = if text.is_empty() { None } else { indices.get(text).copied() };
+            out.categories.push(index);
+        }
         Ok(RowKind::Usable)
     }
+}
 
-    fn expected_label(&self) -> String {
-        match &self.spec.label.values {
-            LabelValues::Binary { positive, negative } => {
-                format!("neither {positive:?} nor {negative:?}")
-            }
-            LabelValues::Classes(classes) => format!("none of the {} classes", classes.len()),
+/// The class of every cell that a label may have.
+pub(crate) fn classes(label: &LabelSpec) -> HashMap<&[u8], u32> {
+    let mut classes = HashMap::new();
+    let values: Vec<&str> = match &label.values {
+        LabelValues::Binary { positive, negative } => vec![negative, positive],
+        LabelValues::Classes(values) => values.iter().map(String::as_str).collect(),
+        LabelValues::NextToken => Vec::new(),
+    };
+    // Backwards, so that the positive value wins if only white space tells the two apart.
+    for (i, value) in (0..).zip(&values).collect::<Vec<_>>().into_iter().rev() {
+        classes.entry(value.trim().as_bytes()).or_insert(i);
+    }
+    classes
+}
+
+/// What a label's cell should have been.
+pub(crate) fn expected_label(label: &LabelSpec) -> String {
+    match &label.values {
+        LabelValues::Binary { positive, negative } => {
+            format!("neither {positive:?} nor {negative:?}")
         }
+        LabelValues::Classes(classes) => format!("none of the {} classes", classes.len()),
+        LabelValues::NextToken => "no label".into(),
     }
 }
 
@@ -235,48 +233,4 @@ fn transformed(transform: Transform, value: f64) -> f64 {
         Transform::Identity => value,
         Transform::Log1p => value.ln_1p(),
     }
-}
-
-/// Where each name stands in a header.
-struct Places<'a> {
-    header: &'a ByteRecord,
-    /// `None` for a name that stands there twice.
-    of: HashMap<&'a [u8], Option<usize>>,
-}
-
-impl<'a> Places<'a> {
-    fn of(header: &'a ByteRecord) -> Self {
-        let mut of = HashMap::new();
-        for (at, name) in header.iter().enumerate() {
-            of.entry(name).and_modify(|place| *place = None).or_insert(Some(at));
-        }
-        Self { header, of }
-    }
-
-    fn find(&self, column: &str) -> Result<usize, DataError> {
-        let wanted = column.trim();
-        match self.of.get(wanted.as_bytes()) {
-            Some(Some(at)) => Ok(*at),
-            Some(None) => Err(DataError::AmbiguousColumn { column: column.to_owned() }),
-            None => {
-                let names = self.header.iter().filter_map(|name| std::str::from_utf8(name).ok());
-                let nearest = nearest(wanted, names).map(str::to_owned);
-                Err(DataError::MissingColumn { column: column.to_owned(), nearest })
-            }
-        }
-    }
-}
-
-fn cell(record: &ByteRecord, at: usize) -> &[u8] {
-    record.get(at).unwrap_or_default()
-}
-
-fn parse_finite(text: &[u8]) -> Option<f64> {
-    // Pixels and counts: most cells of wide tables, read without the general parser.
-    if matches!(text.len(), 1..=6) && text.iter().all(u8::is_ascii_digit) {
-        let value = text.iter().fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0'));
-        return Some(f64::from(value));
-    }
-    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    value.is_finite().then_some(value)
 }

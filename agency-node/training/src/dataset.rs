@@ -9,23 +9,24 @@ use std::io::Read;
 use std::path::Path;
 
 use tributary_job::Normalisation;
-use tributary_job::plan::MAX_RECORDS_PER_NODE;
+use tributary_job::plan::{MAX_RECORDS_PER_NODE, MAX_WINDOWS_PER_NODE};
 use tributary_job::spec::{DataSpec, FeatureSpec, Scaling};
 
+use crate::assets::Assets;
 use crate::batch::MICROBATCH;
 use crate::clipping::ClipNorm;
+use crate::codes::Codes;
 use crate::holdout::{Place, is_held_out};
 use crate::persons::{Grouping, Persons};
+use crate::source::{self, Reading, Table};
 pub use crate::table::DataError;
 use crate::table::{self, Cells};
+use crate::text;
 use crate::tolerant::{self, Skipped};
 use crate::trainer::TrainerError;
 
 /// Standardised inputs are clamped to plus or minus this many standard deviations.
 pub const STANDARDISED_LIMIT: f32 = 6.0;
-
-/// Index that stands for "no listed value".
-const UNLISTED: u32 = u32::MAX;
 
 /// The records of one dataset, in file order.
 pub struct Dataset {
@@ -35,18 +36,19 @@ pub struct Dataset {
     category_count: usize,
     plain_count: usize,
     /// Class per record.
-    labels: Vec<u32>,
+    labels: Codes,
     /// `numeric_count` scaled cells per record, 0 where missing.
     numerics: Vec<f32>,
     /// One bit per scaled cell, set where missing.
     missing: Vec<u64>,
     /// `category_count` indices per record.
-    categories: Vec<u32>,
+    categories: Codes,
     /// `plain_count` inputs per record.
     plain: Vec<f32>,
     persons: Option<Persons>,
     /// Where each record stands between trained on and held out.
     places: Vec<u32>,
+    language_model: bool,
 }
 
 /// A dataset whose rows are still being read.
@@ -75,11 +77,16 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn load_csv(path: &Path, spec: &DataSpec) -> Result<Self, DataError> {
-        let mut builder = Builder::new(spec);
-        table::read_file(path, spec, |cells| {
-            builder.push(cells);
-        })?;
-        Ok(builder.finish())
+        Self::load_csv_with(path, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::load_csv`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// [`DataError`], for local eyes only.
+    pub fn load_csv_with(path: &Path, spec: &DataSpec, assets: &Assets) -> Result<Self, DataError> {
+        let file = table::open(path)?;
+        Self::read_csv_with(file, spec, assets).map_err(|error| error.of_file(path))
     }
 
     /// As [`Dataset::load_csv`], from any source of bytes.
@@ -87,7 +94,21 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], for local eyes only.
     pub fn read_csv(source: impl Read, spec: &DataSpec) -> Result<Self, DataError> {
+        Self::read_csv_with(source, spec, &Assets::none())
+    }
+
+    fn read_csv_with(
+        source: impl Read,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<Self, DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Strict);
+            let push = |cells: &Cells| builder.push(cells);
+            text::read(source, spec, column, limit, reading, assets, push)?;
+            return Ok(builder.finish());
+        }
         table::read(source, spec, |cells| {
             builder.push(cells);
         })?;
@@ -103,8 +124,20 @@ impl Dataset {
     /// [`DataError::Io`], [`DataError::Empty`] (no header), [`DataError::MissingColumn`],
     /// [`DataError::AmbiguousColumn`] or [`DataError::Bounds`].
     pub fn load_tolerant(path: &Path, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
+        Self::load_tolerant_with(path, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::load_tolerant`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_tolerant`], and [`DataError::Tokenizer`].
+    pub fn load_tolerant_with(
+        path: &Path,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<(Self, Skipped), DataError> {
         let file = table::open(path)?;
-        Self::read_tolerant(file, spec).map_err(|error| error.of_file(path))
+        Self::read_tolerant_with(file, spec, assets).map_err(|error| error.of_file(path))
     }
 
     /// As [`Dataset::load_tolerant`], from any source of bytes.
@@ -112,9 +145,98 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load_tolerant`].
     pub fn read_tolerant(source: impl Read, spec: &DataSpec) -> Result<(Self, Skipped), DataError> {
+        Self::read_tolerant_with(source, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::load_tolerant_with`], from any source of bytes.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_tolerant_with`].
+    pub fn read_tolerant_with(
+        source: impl Read,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<(Self, Skipped), DataError> {
         let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Tolerant);
+            let push = |cells: &Cells| builder.push(cells);
+            let skipped = text::read(source, spec, column, limit, reading, assets, push)?;
+            return Ok((builder.finish(), skipped));
+        }
         let limit = MAX_RECORDS_PER_NODE as usize;
         let skipped = tolerant::read(source, spec, limit, |cells| builder.push(cells))?;
+        Ok((builder.finish(), skipped))
+    }
+
+    /// Reads and checks a file in the format that its name says, as [`Dataset::load_csv`] does.
+    ///
+    /// # Errors
+    /// [`DataError`], for local eyes only.
+    pub fn load(path: &Path, spec: &DataSpec) -> Result<Self, DataError> {
+        let mut table = source::open(path, Reading::of(path))?;
+        Self::read_table(table.as_mut(), spec).map_err(|error| error.of_file(path))
+    }
+
+    /// Reads and checks a table of any format. What a cell means does not depend on the format.
+    ///
+    /// # Errors
+    /// [`DataError`], for local eyes only.
+    pub fn read_table(table: &mut dyn Table, spec: &DataSpec) -> Result<Self, DataError> {
+        Self::read_table_with(table, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::read_table`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// [`DataError`], for local eyes only.
+    pub fn read_table_with(
+        table: &mut dyn Table,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<Self, DataError> {
+        let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Strict);
+            let push = |cells: &Cells| builder.push(cells);
+            text::read_table(table, spec, column, limit, reading, assets, push)?;
+            return Ok(builder.finish());
+        }
+        table::read_table(table, spec, |cells| {
+            builder.push(cells);
+        })?;
+        Ok(builder.finish())
+    }
+
+    /// Reads a table of any format as [`Dataset::load_tolerant`] does: no cell can make it fail.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_tolerant`], and [`DataError::ColumnType`] or [`DataError::Mapping`].
+    pub fn read_table_tolerant(
+        table: &mut dyn Table,
+        spec: &DataSpec,
+    ) -> Result<(Self, Skipped), DataError> {
+        Self::read_table_tolerant_with(table, spec, &Assets::none())
+    }
+
+    /// As [`Dataset::read_table_tolerant`], with the public files that the specification may name.
+    ///
+    /// # Errors
+    /// As [`Dataset::read_table_tolerant`], and [`DataError::Tokenizer`].
+    pub fn read_table_tolerant_with(
+        table: &mut dyn Table,
+        spec: &DataSpec,
+        assets: &Assets,
+    ) -> Result<(Self, Skipped), DataError> {
+        let mut builder = Builder::new(spec);
+        if let Some(column) = &spec.text {
+            let (limit, reading) = (MAX_WINDOWS_PER_NODE as usize, text::Reading::Tolerant);
+            let push = |cells: &Cells| builder.push(cells);
+            let skipped = text::read_table(table, spec, column, limit, reading, assets, push)?;
+            return Ok((builder.finish(), skipped));
+        }
+        let limit = MAX_RECORDS_PER_NODE as usize;
+        let skipped = tolerant::read_table(table, spec, limit, |cells| builder.push(cells))?;
         Ok((builder.finish(), skipped))
     }
 
@@ -138,6 +260,11 @@ impl Dataset {
         self.numeric_count
     }
 
+    /// Whether a record is a window of text whose next tokens are what is learned.
+    pub fn is_language_model(&self) -> bool {
+        self.language_model
+    }
+
     /// Which records belong to one person; `None` if the specification names no person column.
     pub fn persons(&self) -> Option<&Persons> {
         self.persons.as_ref()
@@ -155,7 +282,8 @@ impl Dataset {
     /// Replaces `out` with the input rows of the given records, row major: standardised numerics
     /// `(u - mean) * inverse_sd` clamped to ±[`STANDARDISED_LIMIT`], 0 where missing; inputs that
     /// public bounds alone scale, `[-1, 1]` or (blocks) `[0, 1]`, 0 where missing; and one 0/1 input
-    /// per listed category value.
+    /// per listed category value. Of text the numbers of a window's tokens, exact, then
+    /// [`PADDING`](crate::PADDING).
     ///
     /// # Panics
     /// If a row number is beyond the table (they come from this process's own sampler, never from
@@ -180,8 +308,8 @@ impl Dataset {
                     Feature::Category(width) => {
                         let start = out.len();
                         out.resize(start + width, 0.0);
-                        let index = self.categories[category] as usize;
-                        if let Some(input) = out[start..].get_mut(index) {
+                        let index = self.categories.get(category);
+                        if let Some(input) = index.and_then(|i| out[start..].get_mut(i as usize)) {
                             *input = 1.0;
                         }
                         category += 1;
@@ -193,7 +321,8 @@ impl Dataset {
 
     /// Labels of the given records: 1.0 positive, 0.0 negative, or the index of the class.
     pub fn labels(&self, rows: &[u32]) -> Vec<f32> {
-        rows.iter().map(|r| self.labels[*r as usize] as f32).collect()
+        let label = |row: &u32| self.labels.get(*row as usize).unwrap_or_default() as f32;
+        rows.iter().map(label).collect()
     }
 
     /// Contribution to the statistics round: per numeric feature `(present, u, u^2)` summed over
@@ -280,21 +409,27 @@ impl Builder {
             FeatureSpec::Block { count, .. } => Feature::Plain(*count as usize),
             FeatureSpec::Category { values, .. } => Feature::Category(values.len()),
         };
-        let features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        let mut features: Vec<Feature> = spec.features.iter().map(feature).collect();
+        if spec.text.is_some() {
+            features.push(Feature::Plain(spec.input_width()));
+        }
         let count = |of: fn(&Feature) -> usize| features.iter().map(of).sum();
+        let widest = |of: fn(&Feature) -> usize| features.iter().map(of).max().unwrap_or(0);
+        let codes = widest(|f| if let Feature::Category(width) = f { *width } else { 0 });
         let dataset = Dataset {
             input_width: spec.input_width(),
             numeric_count: spec.numeric_count(),
             category_count: count(|f| usize::from(matches!(f, Feature::Category(_)))),
             plain_count: count(|f| if let Feature::Plain(width) = f { *width } else { 0 }),
             features,
-            labels: Vec::new(),
+            labels: Codes::new(spec.output_width().max(2)),
             numerics: Vec::new(),
             missing: Vec::new(),
-            categories: Vec::new(),
+            categories: Codes::new(codes),
             plain: Vec::new(),
             persons: None,
             places: Vec::new(),
+            language_model: spec.is_language_model(),
         };
         let grouping =
             spec.person_column.as_ref().map(|_| Grouping::new(spec.records_per_person()));
@@ -308,7 +443,7 @@ impl Builder {
         }
         let data = &mut self.dataset;
         data.places.push(place(cells));
-        data.labels.push(cells.label);
+        data.labels.push(Some(cells.label));
         for cell in &cells.numerics {
             let at = data.numerics.len();
             if at.is_multiple_of(64) {
@@ -319,13 +454,19 @@ impl Builder {
             }
             data.numerics.push(cell.unwrap_or(0.0));
         }
-        data.categories.extend(cells.categories.iter().map(|c| c.unwrap_or(UNLISTED)));
+        cells.categories.iter().for_each(|code| data.categories.push(*code));
         data.plain.extend_from_slice(&cells.plain);
         true
     }
 
     fn finish(self) -> Dataset {
-        Dataset { persons: self.grouping.map(Grouping::finish), ..self.dataset }
+        let mut dataset = self.dataset;
+        dataset.labels.shrink();
+        dataset.categories.shrink();
+        dataset.numerics.shrink_to_fit();
+        dataset.missing.shrink_to_fit();
+        dataset.plain.shrink_to_fit();
+        Dataset { persons: self.grouping.map(Grouping::finish), ..dataset }
     }
 }
 
@@ -344,7 +485,7 @@ fn place(cells: &Cells) -> u32 {
         place.add(&cell.to_bits().to_le_bytes());
     }
     for cell in &cells.categories {
-        place.add(&cell.unwrap_or(UNLISTED).to_le_bytes());
+        place.add(&cell.unwrap_or(u32::MAX).to_le_bytes());
     }
     place.finish()
 }

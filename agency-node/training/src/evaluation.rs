@@ -8,7 +8,7 @@ use tributary_job::Normalisation;
 use crate::batch::Rows;
 use crate::dataset::Dataset;
 use crate::metrics;
-use crate::trainer::{Trainer, TrainerError};
+use crate::trainer::{TokenLosses, Trainer, TrainerError};
 
 /// Quality on a set of records; `None` where it is not defined (see [`crate::metrics`]).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,9 +17,9 @@ pub struct Evaluation {
     pub records: usize,
     /// Area under the ROC curve; of a binary model only.
     pub auc: Option<f64>,
-    /// Fraction right: at 0.5, or with the most probable class.
+    /// Fraction right: at 0.5, or with the most probable class (of a language model, of tokens).
     pub accuracy: Option<f64>,
-    /// Mean cross-entropy in nats.
+    /// Mean cross-entropy in nats, of a record or of a language model's token.
     pub log_loss: Option<f64>,
 }
 
@@ -37,6 +37,9 @@ pub fn evaluate(
     rows: &[u32],
     norm: &Normalisation,
 ) -> Result<Evaluation, TrainerError> {
+    if dataset.is_language_model() {
+        return evaluate_tokens(trainer, parameters, dataset, rows, norm);
+    }
     let mut probabilities = Vec::with_capacity(rows.len());
     let mut inputs = Vec::new();
     for chunk in rows.chunks(CHUNK) {
@@ -60,4 +63,25 @@ pub fn evaluate(
         accuracy: metrics::accuracy(&probabilities, &labels),
         log_loss: metrics::log_loss(&probabilities, &labels),
     })
+}
+
+fn evaluate_tokens(
+    trainer: &mut dyn Trainer,
+    parameters: &[f32],
+    dataset: &Dataset,
+    rows: &[u32],
+    norm: &Normalisation,
+) -> Result<Evaluation, TrainerError> {
+    let (mut total, mut windows) = (TokenLosses::default(), Vec::new());
+    for chunk in rows.chunks(CHUNK) {
+        dataset.features(chunk, norm, &mut windows);
+        let view = Rows::new(&windows, dataset.input_width())?;
+        let TokenLosses { nats, tokens, right } = trainer.token_losses(parameters, view)?;
+        total.nats += nats;
+        total.tokens += tokens;
+        total.right += right;
+    }
+    let mean = |sum: f64| (total.tokens > 0).then(|| sum / total.tokens as f64);
+    let (accuracy, log_loss) = (mean(total.right as f64), mean(total.nats));
+    Ok(Evaluation { records: rows.len(), auc: None, accuracy, log_loss })
 }

@@ -4,6 +4,7 @@
 //! Knows the job's types and nothing of networks, protocols, noise or budgets. The tensor library
 //! is behind [`Trainer`]; [`conformance::suite`] says what any implementation must hold to.
 
+pub mod assets;
 pub mod batch;
 pub mod clipping;
 pub mod conformance;
@@ -11,24 +12,31 @@ pub mod dataset;
 pub mod evaluation;
 mod float_error;
 pub mod local;
+pub mod mapping;
 pub mod metrics;
 pub mod mlp;
 pub mod persons;
 pub mod quality;
 pub mod reference;
+pub mod report;
 pub mod softmax;
+pub mod source;
 pub mod trainer;
 pub mod units;
 
-pub use tributary_model::{description, export};
+pub use tributary_model::{description, export, hugging_face};
 
+mod codes;
 mod columns;
 mod holdout;
 mod nearest;
 mod structure;
 mod table;
+mod text;
+mod tokens;
 mod tolerant;
 
+pub use assets::Assets;
 pub use batch::{Batch, MICROBATCH, Rows};
 pub use dataset::{DataError, Dataset};
 pub use description::ModelDescription;
@@ -36,6 +44,7 @@ pub use evaluation::{Evaluation, evaluate};
 pub use float_error::{float_error, unit_float_error};
 pub use persons::Persons;
 pub use reference::ReferenceTrainer;
-pub use structure::check_structure;
+pub use structure::{check_structure, check_table};
+pub use tokens::PADDING;
 pub use tolerant::Skipped;
-pub use trainer::{ClippedSum, Trainer, TrainerError};
+pub use trainer::{ClippedSum, TokenLosses, Trainer, TrainerError};

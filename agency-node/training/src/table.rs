@@ -1,6 +1,6 @@
-//! One CSV table checked strictly against the job's data specification, row by row.
+//! One table checked strictly against the job's data specification, row by row.
 //!
-//! Turns text into typed cells and knows nothing of models, statistics or storage. Its errors name
+//! Turns cells into typed ones and knows nothing of formats, models, statistics or storage. Its errors name
 //! lines and columns but never repeat a cell: they are for the agency's own operator, and even
 //! there a log is no place for a record. A node that answers a job offer must not read like this,
 //! because its answer would then depend on cells: see [`crate::tolerant`].
@@ -9,10 +9,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Trim};
+use csv::{ByteRecord, ErrorKind, Reader};
 use tributary_job::spec::DataSpec;
 
 use crate::columns::Columns;
+use crate::source::{CsvTable, Defect, Row, Table};
 use crate::trainer::MAX_RECORDS;
 
 /// Why a table is refused. For local eyes: line numbers depend on the data.
@@ -29,8 +30,8 @@ pub enum DataError {
     /// No header, or no row below it.
     #[error("the table is empty: it needs a header line and at least one row")]
     Empty,
-    /// The CSV itself is broken.
-    #[error("malformed CSV: {0}")]
+    /// The file is not what its format says.
+    #[error("malformed table: {0}")]
     Malformed(String),
     /// A row has another number of cells than the header.
     #[error("line {line}: {found} cells, the header has {expected}")]
@@ -56,6 +57,17 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// A column is of a type that is no cell.
+    #[error("column {column:?} is {found}")]
+    ColumnType {
+        /// The column.
+        column: String,
+        /// What it is instead.
+        found: String,
+    },
+    /// A rule of the mapping does not fit the table or the job.
+    #[error(transparent)]
+    Mapping(#[from] crate::mapping::MappingError),
     /// A label cell is none of the values.
     #[error("line {line}: column {column:?} is {problem}")]
     Label {
@@ -88,6 +100,12 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// The job's tokenizer is not there or does not fit.
+    #[error("tokenizer: {problem}")]
+    Tokenizer {
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// More rows than the rounding-error bound covers.
     #[error("the table has more than {limit} rows; split it into several datasets")]
     TooManyRows {
@@ -115,40 +133,36 @@ pub(crate) struct Cells {
     pub categories: Vec<Option<u32>>,
 }
 
-/// Reads a table from a file and calls `row` for each row.
-pub(crate) fn read_file(
-    path: &Path,
-    spec: &DataSpec,
-    row: impl FnMut(&Cells),
-) -> Result<(), DataError> {
-    read(open(path)?, spec, row).map_err(|error| error.of_file(path))
-}
-
 /// Opens a table's file.
 pub(crate) fn open(path: &Path) -> Result<File, DataError> {
     File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })
 }
 
-/// Reads a table and calls `row` for each row. White space around cells is ignored, also around
+/// Reads a CSV table and calls `row` for each row. White space around cells is ignored, also around
 /// the values of the specification.
 pub(crate) fn read(
     source: impl Read,
     spec: &DataSpec,
+    row: impl FnMut(&Cells),
+) -> Result<(), DataError> {
+    read_table(&mut CsvTable::new(source, b',')?, spec, row)
+}
+
+/// As [`read`], of any format.
+pub(crate) fn read_table(
+    table: &mut dyn Table,
+    spec: &DataSpec,
     mut row: impl FnMut(&Cells),
 ) -> Result<(), DataError> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(source);
-    let header = header(&mut reader)?;
-    let columns = Columns::resolve(&header, spec)?;
-    let mut cells = Cells::default();
-    let mut record = ByteRecord::new();
+    let columns = Columns::resolve(table, spec)?;
+    let (mut cells, mut found) = (Cells::default(), Row::default());
     let mut rows = 0usize;
-    while reader.read_byte_record(&mut record).map_err(csv_error)? {
+    while table.next(&mut found)? {
         rows += 1;
         if rows > MAX_RECORDS {
             return Err(DataError::TooManyRows { limit: MAX_RECORDS });
         }
-        let line = record.position().map_or(0, csv::Position::line);
-        columns.parse(&record, line, &mut cells)?;
+        columns.parse(&found, &mut cells)?;
         row(&cells);
     }
     if rows == 0 { Err(DataError::Empty) } else { Ok(()) }
@@ -161,8 +175,16 @@ pub(crate) fn header(reader: &mut Reader<impl Read>) -> Result<ByteRecord, DataE
 }
 
 impl DataError {
+    /// What is wrong with a row as a whole.
+    pub(crate) fn of_defect(defect: Defect, line: u64) -> Self {
+        match defect {
+            Defect::Ragged { expected, found } => Self::Ragged { line, expected, found },
+            Defect::Malformed(expected) => Self::Malformed(format!("line {line}: {expected}")),
+        }
+    }
+
     /// The same error, naming the file it is about.
-    pub(crate) fn of_file(self, path: &Path) -> Self {
+    pub fn of_file(self, path: &Path) -> Self {
         match self {
             Self::Io { source, .. } => Self::Io { path: path.to_owned(), source },
             other => other,

@@ -8,11 +8,11 @@
 
 use std::io::Read;
 
-use csv::{ByteRecord, ReaderBuilder, Trim};
 use tributary_job::spec::DataSpec;
 
 use crate::columns::{Columns, RowKind};
-use crate::table::{Cells, DataError, csv_error, header};
+use crate::source::{CsvTable, Defect, Row, Table};
+use crate::table::{Cells, DataError};
 
 /// What a tolerant reading left out. It depends on the records: for the operator's log, it must
 /// never leave the agency.
@@ -22,11 +22,15 @@ pub struct Skipped {
     pub unknown_labels: u64,
     /// Rows left out: another number of cells than the header.
     pub ragged: u64,
+    /// Rows left out: they cannot be read in their format (JSON lines).
+    pub malformed: u64,
     /// Rows left out: a cell that the job uses is not UTF-8.
     pub not_utf8: u64,
     /// Rows left out: the cell that says whose row it is is empty.
     pub nobodys: u64,
-    /// Rows left out: beyond what is used of one person.
+    /// Rows left out: their text is empty.
+    pub empty_texts: u64,
+    /// Rows (or windows of text) left out: beyond what is used of one person.
     pub beyond_person: u64,
     /// Numeric cells taken as missing: not a finite number.
     pub bad_numbers: u64,
@@ -41,8 +45,8 @@ impl Skipped {
     }
 }
 
-/// Reads a table and calls `row` for each usable row, until it has said `limit` times that it keeps
-/// the row.
+/// Reads a CSV table and calls `row` for each usable row, until it has said `limit` times that it
+/// keeps the row.
 ///
 /// Beyond the limit nothing is read. There, adding one record in front pushes another one out: two
 /// neighbouring files differ in two records, which the noise does not cover. Registration refuses
@@ -51,24 +55,39 @@ pub(crate) fn read(
     source: impl Read,
     spec: &DataSpec,
     limit: usize,
+    row: impl FnMut(&Cells) -> bool,
+) -> Result<Skipped, DataError> {
+    read_table(&mut CsvTable::new(source, b',')?, spec, limit, row)
+}
+
+/// As [`read`], of any format.
+pub(crate) fn read_table(
+    table: &mut dyn Table,
+    spec: &DataSpec,
+    limit: usize,
     mut row: impl FnMut(&Cells) -> bool,
 ) -> Result<Skipped, DataError> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(source);
-    let header = header(&mut reader)?;
-    let columns = Columns::resolve(&header, spec)?;
+    let columns = Columns::resolve(table, spec)?;
     let (mut skipped, mut cells) = (Skipped::default(), Cells::default());
-    let (mut record, mut rows) = (ByteRecord::new(), 0);
-    while reader.read_byte_record(&mut record).map_err(csv_error)? {
-        if record.len() != header.len() {
-            skipped.ragged += 1;
-            continue;
-        }
-        if !columns.is_text(&record) {
-            skipped.not_utf8 += 1;
-            continue;
+    let (mut found, mut rows) = (Row::default(), 0);
+    while table.next(&mut found)? {
+        match found.defect() {
+            Some(Defect::Ragged { .. }) => {
+                skipped.ragged += 1;
+                continue;
+            }
+            Some(Defect::Malformed(_)) => {
+                skipped.malformed += 1;
+                continue;
+            }
+            None if !found.is_text() => {
+                skipped.not_utf8 += 1;
+                continue;
+            }
+            None => {}
         }
         let mut bad_numbers = 0;
-        let Ok(kind) = columns.fill::<std::convert::Infallible>(&record, &mut cells, |_| {
+        let Ok(kind) = columns.fill::<std::convert::Infallible>(&found, &mut cells, |_| {
             bad_numbers += 1;
             Ok(())
         });

@@ -12,9 +12,10 @@ pub const MAX_RECORDS: usize = 1 << 24;
 /// Computes gradients and predictions of one model family over flat parameters.
 ///
 /// # Contract
-/// * The model is a fully connected network as laid out by `tributary_job::ParameterLayout`, with
-///   ReLU between the layers; one logit with binary cross-entropy as the loss, or K logits with
-///   softmax cross-entropy.
+/// * The model is what `tributary_job::ParameterLayout` lays out. A fully connected network has ReLU
+///   between the layers; one logit with binary cross-entropy as the loss, or K logits with softmax
+///   cross-entropy. A decoder's row is a window of tokens and the one that follows, its loss the sum
+///   of the positions' cross-entropy over the context's length, and labels mean nothing.
 /// * What is clipped is a unit (see [`Batch`]): the sum of the gradients of its records.
 /// * The bits of a record's gradient and of its unit's clip factor depend on that unit and the
 ///   parameters alone: neither on the other units of the batch nor on its place among them.
@@ -68,6 +69,30 @@ pub trait Trainer: Send {
     /// Parameters or features of another length, or a failure of the tensor library.
     fn predict(&mut self, parameters: &[f32], features: Rows<'_>)
     -> Result<Vec<f32>, TrainerError>;
+
+    /// What a language model loses on windows of tokens.
+    ///
+    /// # Errors
+    /// As [`Trainer::predict`], and [`TrainerError::Unsupported`] if the model is none.
+    fn token_losses(
+        &mut self,
+        _parameters: &[f32],
+        _windows: Rows<'_>,
+    ) -> Result<TokenLosses, TrainerError> {
+        let what = "measure a language model's losses";
+        Err(TrainerError::Unsupported { trainer: self.name(), what })
+    }
+}
+
+/// Losses over the tokens of some windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TokenLosses {
+    /// Sum of the cross-entropies in nats; not finite where the model is not.
+    pub nats: f64,
+    /// Tokens that were to be said.
+    pub tokens: u64,
+    /// Those that were the most probable.
+    pub right: u64,
 }
 
 /// A sum of clipped gradients.
@@ -150,6 +175,14 @@ pub enum TrainerError {
     /// An unclipped gradient is not finite.
     #[error("trainer: the gradient is not finite: the model has diverged, lower the learning rate")]
     NonFinite,
+    /// Another kind of model than this trainer's.
+    #[error("trainer {trainer}: cannot {what} with this model")]
+    Unsupported {
+        /// [`Trainer::name`] of the implementation.
+        trainer: &'static str,
+        /// What was asked.
+        what: &'static str,
+    },
     /// This machine's matrix kernels give one row different bits in different places.
     #[error(
         "trainer {trainer}: on this machine a record's gradient depends on its place in the batch, \

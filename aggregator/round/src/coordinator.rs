@@ -3,10 +3,11 @@
 //! Must not know: transport, storage, clocks. It knows each agency by its index in the roster and
 //! only ever holds sums, never a single agency's vector in the clear.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_job::{Manifest, ModelState, Plan, PlanError};
-use tributary_ledger::Chain;
+use tributary_ledger::{Chain, Head};
 use tributary_secagg::{
     Digest, EpochFacts, Fault, Identity, Lanes, Limits, NodeIndex, NodeSet, ResultQc, ServerEpoch,
     ServerPhase, ServerRound, ServerSeat,
@@ -17,8 +18,10 @@ use crate::progress::{JobPhase, Progress};
 use crate::record::{KIND_END, KIND_MANIFEST};
 use crate::snapshot::Snapshot;
 
+mod ahead;
 mod keying;
 mod members;
+mod pauses;
 mod rounds;
 mod turns;
 
@@ -43,8 +46,14 @@ pub struct Coordinator {
     /// take it out.
     facts: Option<EpochFacts>,
     next_attempt: u16,
+    /// Why the last attempt of this process failed, to say it when no further one is left.
+    last_failure: Option<String>,
     spent: u32,
     survivors_last: Vec<String>,
+    /// Head of the record after the newest certified round, or the job's end.
+    checkpoint: Option<Head>,
+    /// No further attempt begins: the service stops.
+    draining: bool,
 }
 
 enum Stage {
@@ -84,6 +93,8 @@ struct Attempt {
     late: NodeSet,
     /// Whose turn it is to upload, and how it goes on.
     turns: Turns,
+    /// Whose session broke in the middle of its upload, and until when it may be back.
+    paused: BTreeMap<NodeIndex, u64>,
     /// Sum and next state, once opened.
     opened: Option<(Lanes, ModelState)>,
 }
@@ -130,8 +141,11 @@ impl Coordinator {
             chain: Chain::new(),
             epoch: 0,
             next_attempt: 0,
+            last_failure: None,
             spent: 0,
             survivors_last: Vec::new(),
+            checkpoint: None,
+            draining: false,
         };
         let body = serde_json::to_value(&new.manifest).unwrap_or_default();
         let mut step = Step::default();
@@ -188,6 +202,7 @@ impl Coordinator {
         new.next_attempt = snapshot.next_attempt;
         new.spent = snapshot.spent;
         new.chain = Chain::resume(snapshot.head.clone());
+        new.checkpoint = snapshot.checkpoint.clone();
         for (node, why) in &snapshot.excluded {
             if let Some(member) = new.member_mut(NodeIndex(*node)) {
                 member.excluded = Some(why.clone());
@@ -228,6 +243,40 @@ impl Coordinator {
         self.certificate.as_ref()
     }
 
+    /// Head of the record after the newest step that nobody may take back.
+    pub fn checkpoint(&self) -> Option<&Head> {
+        self.checkpoint.as_ref()
+    }
+
+    /// A name for where the job stands, one of a fixed few.
+    pub fn stage(&self) -> &'static str {
+        match &self.stage {
+            Stage::Offering { .. } => "offering",
+            Stage::Keying { .. } => "keying",
+            Stage::Running(attempt) => match attempt.round.phase() {
+                ServerPhase::Committing => "committing",
+                ServerPhase::Training => "training",
+                ServerPhase::Uploading => "uploading",
+                ServerPhase::Acknowledging => "acknowledging",
+                ServerPhase::Unmasking => "unmasking",
+                ServerPhase::Certifying => "certifying",
+                ServerPhase::Certified | ServerPhase::Aborted => "ending",
+            },
+            Stage::Waiting { .. } => "waiting",
+            Stage::Ended { .. } => "ended",
+        }
+    }
+
+    /// Whether a secure round runs right now.
+    pub fn in_attempt(&self) -> bool {
+        matches!(self.stage, Stage::Running(_))
+    }
+
+    /// Begins no further attempt. The running one may come to its end.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
     /// Whether the job is over.
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended { .. })
@@ -237,8 +286,8 @@ impl Coordinator {
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Connected(node, resume) => self.connected(node, resume, &mut effects),
-            Event::Disconnected(node) => self.disconnected(now, node, &mut effects),
+            Event::Connected(node, resume) => self.connected(now, node, resume, &mut effects),
+            Event::Disconnected(node) => self.cut_off(now, node, &mut effects),
             Event::Accepted(node) => self.accepted(now, node, &mut effects),
             Event::Refused(node, reason) => self.refused(now, node, reason, &mut effects),
             Event::Secagg(node, frame) => self.secagg(now, node, &frame, &mut effects),
@@ -256,7 +305,7 @@ impl Coordinator {
         let (phase, step, waiting, attempt) = match &self.stage {
             Stage::Offering { .. } => {
                 let waiting = self.members_where(|m| !m.accepted && m.excluded.is_none());
-                (JobPhase::Offering, "agencies look at the offer".to_owned(), waiting, 0)
+                (JobPhase::Offering, self.with_waits("agencies look at the offer"), waiting, 0)
             }
             Stage::Keying { epoch, .. } => {
                 let waiting = self.names(&epoch.waiting_for());
@@ -267,8 +316,8 @@ impl Coordinator {
                 (JobPhase::Round, a.round.phase().to_string(), waiting, a.attempt)
             }
             Stage::Waiting { .. } => {
-                let waiting = self.members_where(|m| !m.connected);
-                (JobPhase::Waiting, "too few agencies are there".to_owned(), waiting, 0)
+                let waiting = self.members_where(|m| !m.connected || m.not_yet.is_some());
+                (JobPhase::Waiting, self.with_waits("too few agencies are there"), waiting, 0)
             }
             Stage::Ended { reason, .. } => (JobPhase::Ended, reason.clone(), Vec::new(), 0),
         };
@@ -280,6 +329,7 @@ impl Coordinator {
             attempt,
             waiting_for: waiting,
             missing: self.members_where(|m| !m.connected),
+            sits_out: self.sits_out(),
             survivors_last: self.survivors_last.clone(),
         }
     }
@@ -300,6 +350,7 @@ impl Coordinator {
                 let absent = |m: &Member| !m.accepted && m.excluded.is_none();
                 let missing = self.members_where(absent).join(", ");
                 let text = format!("not every agency accepted in time; missing: {missing}");
+                let text = self.with_waits(&text);
                 self.end(now, false, text, effects);
             }
             Stage::Keying { deadline, .. } if late(*deadline) => {
@@ -310,6 +361,7 @@ impl Coordinator {
             Stage::Waiting { deadline, .. } if late(*deadline) => {
                 let missing = self.members_where(|m| !m.connected).join(", ");
                 let text = format!("too few agencies came back in time; missing: {missing}");
+                let text = self.with_waits(&text);
                 self.end(now, false, text, effects);
             }
             Stage::Waiting { not_before, .. } if late(*not_before) => {
@@ -328,6 +380,7 @@ impl Coordinator {
         let body = serde_json::json!({"complete": complete, "reason": reason,
             "rounds": self.state.completed, "attempts": self.spent});
         self.record(&mut step, now, KIND_END, body);
+        self.checkpoint = Some(self.chain.head().clone());
         step.finished = Some((complete, reason.clone()));
         effects.push(self.persist(step));
         let certificate = self.certificate.as_ref().map(ResultQc::encode);
@@ -352,6 +405,9 @@ impl Coordinator {
 
     /// Completes a step with snapshot and progress.
     fn persist(&self, mut step: Step) -> Effect {
+        if step.certified.is_some() || step.finished.is_some() {
+            step.checkpoint.clone_from(&self.checkpoint);
+        }
         let members = || (0_u16..).zip(&self.members);
         let excluded = members().filter_map(|(i, m)| Some((i, m.excluded.clone()?)));
         let struck = members().filter(|(_, m)| m.strikes > 0);
@@ -364,6 +420,7 @@ impl Coordinator {
             next_attempt: self.next_attempt,
             spent: self.spent,
             head: self.chain.head().clone(),
+            checkpoint: self.checkpoint.clone(),
             excluded: excluded.collect(),
             evictions: struck.map(|(i, m)| (i, m.strikes)).collect(),
         };

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
-use tributary_ledger::Entry;
+use tributary_ledger::{Entry, Head};
 use tributary_secagg::{DEFAULT_UPLOADS, NodeIndex};
 
 use crate::progress::Progress;
@@ -53,6 +53,9 @@ pub struct Resume {
     pub completed: Option<u32>,
     /// The epoch whose keys it holds.
     pub epoch: Option<u32>,
+    /// Context of an attempt whose masked vector it still has: the upload can go on where the
+    /// session broke.
+    pub upload: Option<[u8; 32]>,
 }
 
 /// Something happened.
@@ -98,6 +101,9 @@ pub struct Step {
     pub progress: Option<Progress>,
     /// The job is over: whether all rounds are certified, and why not.
     pub finished: Option<(bool, String)>,
+    /// Head of the record after a step that nobody may take back: every agency is told it, signed, once
+    /// the step is durable and not before.
+    pub checkpoint: Option<Head>,
 }
 
 /// The lasting outcome of a round.

@@ -1,5 +1,7 @@
 //! Progress of a job, as `status` shows it: what runs, what is waited for, who is missing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Coarse phase of a job.
@@ -36,6 +38,9 @@ pub struct Progress {
     pub waiting_for: Vec<String>,
     /// Agencies without a session.
     pub missing: Vec<String>,
+    /// Agencies that are connected and take no part at the moment, each with the reason.
+    #[serde(default)]
+    pub sits_out: BTreeMap<String, String>,
     /// Survivors of the last certified round.
     pub survivors_last: Vec<String>,
 }

@@ -25,6 +25,10 @@ pub struct Snapshot {
     pub spent: u32,
     /// Head of the record.
     pub head: Head,
+    /// Head of the record after the newest step that nobody may take back: what agencies have been
+    /// told, signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Head>,
     /// Who is out of the job and why, by index in the roster.
     #[serde(default)]
     pub excluded: BTreeMap<u16, String>,

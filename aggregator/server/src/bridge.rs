@@ -1,14 +1,18 @@
 //! Between the coordinator's words and the wire's: effects become frames, frames become events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tributary_job::Manifest;
-use tributary_job::manifest::offer_digest;
+use tributary_job::manifest::{checkpoint_digest, offer_digest};
+use tributary_ledger::Head;
 use tributary_round::{Effect, Event, Resume};
 use tributary_secagg::{Identity, NodeIndex};
 use tributary_wire::Text;
 use tributary_wire::limits::MAX_STATE_CHUNK_BYTES;
 use tributary_wire::session::{
-    FromNode, Hello, JobAnswer, JobEnd, JobOffer, JobOutcome, Secagg, StateChunk, ToNode,
+    Checkpoint, FromNode, Hello, JobAnswer, JobEnd, JobOffer, JobOutcome, Secagg, StateChunk,
+    ToNode,
 };
 
 /// A manifest that cannot be offered.
@@ -21,6 +25,7 @@ pub struct OfferError(String);
 pub struct Bridge {
     job: [u8; 32],
     offer: JobOffer,
+    identity: Arc<Identity>,
 }
 
 impl Bridge {
@@ -28,13 +33,13 @@ impl Bridge {
     ///
     /// # Errors
     /// If the manifest has no canonical form.
-    pub fn new(manifest: &Manifest, identity: &Identity) -> Result<Self, OfferError> {
+    pub fn new(manifest: &Manifest, identity: &Arc<Identity>) -> Result<Self, OfferError> {
         let text = manifest.to_canonical().map_err(|e| OfferError(e.to_string()))?;
         let job = manifest.hash().map_err(|e| OfferError(e.to_string()))?.0;
         let bytes = text.into_bytes();
         let signed = offer_digest(&bytes);
         let offer = JobOffer { manifest: bytes, signature: identity.sign(&signed.0) };
-        Ok(Self { job, offer })
+        Ok(Self { job, offer, identity: identity.clone() })
     }
 
     /// The job's hash.
@@ -42,11 +47,20 @@ impl Bridge {
         self.job
     }
 
+    /// The signed word of where the job's record ends; `None` if the head is no hash.
+    pub fn checkpoint(&self, head: &Head) -> Option<ToNode> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(&head.hash, &mut hash).ok()?;
+        let (job, length) = (self.job, head.length);
+        let signature = self.identity.sign(&checkpoint_digest(&job, length, &hash).0);
+        Some(ToNode::Checkpoint(Checkpoint { job, length, head: hash, signature }))
+    }
+
     /// What a node said when it connected, as the coordinator wants it.
     pub fn resume(&self, hello: &Hello) -> Resume {
         match &hello.resume {
             Some(r) if r.job == self.job => {
-                Resume { completed: Some(r.next_round), epoch: r.epoch }
+                Resume { completed: Some(r.next_round), epoch: r.epoch, upload: r.upload }
             }
             _ => Resume::default(),
         }
@@ -119,6 +133,16 @@ impl Bridge {
     }
 }
 
+/// Bytes of what a frame carries, as far as they count.
+pub fn frame_bytes(frame: &ToNode) -> usize {
+    match frame {
+        ToNode::Secagg(secagg) => secagg.frame.len(),
+        ToNode::StateChunk(chunk) => chunk.data.len(),
+        ToNode::JobOffer(offer) => offer.manifest.len(),
+        _ => 0,
+    }
+}
+
 fn join(code: &str, text: &Text) -> String {
     let text = text.to_string();
     if text.is_empty() { code.to_owned() } else { format!("{code}: {text}") }
@@ -131,7 +155,8 @@ mod tests {
     #[test]
     fn the_pieces_of_a_state_share_its_bytes() {
         let offer = JobOffer { manifest: Vec::new(), signature: [0; 64] };
-        let bridge = Bridge { job: [1; 32], offer };
+        let identity = Arc::new(Identity::generate().unwrap());
+        let bridge = Bridge { job: [1; 32], offer, identity };
         let state = Bytes::from(vec![7; 2 * MAX_STATE_CHUNK_BYTES + 5]);
         let (completed, certificate) = (3, vec![9]);
         let effect =

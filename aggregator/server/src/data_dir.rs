@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tributary_secagg::Identity;
 use tributary_store::SqliteStore;
-use tributary_transport::{CertificateAuthority, TrustDomain, files};
+use tributary_transport::files;
 
 use zeroize::Zeroizing;
 
@@ -29,6 +29,11 @@ impl DataDir {
             );
         }
         Ok(dir)
+    }
+
+    /// A path that may become one.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     /// A directory that must not be one yet.
@@ -57,11 +62,6 @@ impl DataDir {
         self.0.join(crate::config::FILE)
     }
 
-    /// The CA's certificate.
-    pub fn ca_certificate(&self) -> PathBuf {
-        self.0.join("ca.pem")
-    }
-
     /// The CA's key.
     pub fn ca_key(&self) -> PathBuf {
         self.0.join("ca-key.pem")
@@ -70,6 +70,11 @@ impl DataDir {
     /// The key that signs protocol messages, PKCS#8 in hex.
     pub fn signing_key(&self) -> PathBuf {
         self.0.join("signing-key.hex")
+    }
+
+    /// The state database.
+    pub fn database(&self) -> PathBuf {
+        self.0.join("aggregator.db")
     }
 
     /// The configuration.
@@ -101,22 +106,25 @@ impl DataDir {
         Ok(files::save(&self.signing_key(), text.as_bytes(), true)?)
     }
 
-    /// The certificate authority.
-    ///
-    /// # Errors
-    /// If its files are missing, readable by others or malformed.
-    pub fn authority(&self) -> anyhow::Result<CertificateAuthority> {
-        let certificate = files::read_text(&self.ca_certificate())?;
-        let key = files::read_secret(&self.ca_key())?;
-        Ok(CertificateAuthority::from_pem(&certificate, &key, TrustDomain::default())?)
-    }
-
     /// The state database.
     ///
     /// # Errors
     /// As [`SqliteStore::open`].
     pub async fn store(&self) -> anyhow::Result<SqliteStore> {
-        let path = self.0.join("aggregator.db");
-        SqliteStore::open(&path).await.with_context(|| format!("opening {}", path.display()))
+        let path = self.database();
+        let opened = SqliteStore::open(&path).await;
+        opened.with_context(|| match unwritable(self.path()) {
+            Some(why) => format!("opening {}, which must be written to: {why}", path.display()),
+            None => format!("opening {}", path.display()),
+        })
     }
+}
+
+/// Why nothing can be written in a folder, if so: SQLite says only that it cannot open its file.
+fn unwritable(folder: &Path) -> Option<std::io::Error> {
+    let probe = folder.join(format!(".write-probe-{}", std::process::id()));
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    // Nothing depends on it.
+    let _ = std::fs::remove_file(&probe);
+    made.err()
 }

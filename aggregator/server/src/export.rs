@@ -1,5 +1,6 @@
 //! A job's evidence and its model, as files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -13,15 +14,41 @@ use tributary_store::{Job, Store};
 /// # Errors
 /// If the job has no manifest yet, or from the file system.
 pub async fn export<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result<()> {
+    write_files(out, &evidence(store, job).await?)
+}
+
+/// The files of a job's evidence: relative paths and contents.
+///
+/// # Errors
+/// If the job has no manifest yet, or from the store.
+pub async fn evidence<S: Store>(store: &S, job: &Job) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let manifest = manifest_text(job)?;
-    let sums = out.join("sums");
-    std::fs::create_dir_all(&sums).with_context(|| format!("making {}", sums.display()))?;
     let mut record = store.record(&job.id).await?.join("\n");
     record.push('\n');
-    write(&out.join("manifest.json"), manifest.as_bytes())?;
-    write(&out.join("rounds.jsonl"), record.as_bytes())?;
+    let mut files = BTreeMap::from([
+        ("manifest.json".to_owned(), manifest.as_bytes().to_vec()),
+        ("rounds.jsonl".to_owned(), record.into_bytes()),
+    ]);
     for (round, lanes) in store.sums(&job.id).await? {
-        write(&sums.join(format!("{round:04}.bin")), &lanes)?;
+        files.insert(format!("sums/{round:04}.bin"), lanes);
+    }
+    Ok(files)
+}
+
+/// Writes evidence into a folder.
+///
+/// # Errors
+/// From the file system.
+pub fn write_files(out: &Path, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+    let sums = out.join("sums");
+    std::fs::create_dir_all(&sums).with_context(|| format!("making {}", sums.display()))?;
+    for (name, bytes) in files {
+        let path = out.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("making {}", folder.display()))?;
+        }
+        std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }
@@ -31,6 +58,19 @@ pub async fn export<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Resul
 /// # Errors
 /// If there is none yet, or from the file system.
 pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result<u32> {
+    let (rounds, bytes) = model_bytes(store, job).await?;
+    tributary_transport::files::save(out, &bytes, false)
+        .with_context(|| format!("writing {}", out.display()))?;
+    let spec = Manifest::from_canonical(manifest_text(job)?)?.spec;
+    tributary_model::hugging_face::write_config(out, &spec.model, &spec.data)?;
+    Ok(rounds)
+}
+
+/// The newest certified model as the bytes of its file, and how many rounds it has seen.
+///
+/// # Errors
+/// If there is none yet.
+pub async fn model_bytes<S: Store>(store: &S, job: &Job) -> anyhow::Result<(u32, Vec<u8>)> {
     let manifest = Manifest::from_canonical(manifest_text(job)?)?;
     let plan = Plan::derive(&manifest)?;
     let Some(stored) = store.state(&job.id).await? else {
@@ -53,9 +93,8 @@ pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result
     }
     metadata.insert("tributary.rounds".into(), state.completed.to_string());
     metadata.insert("tributary.certificate".into(), hex::encode(&stored.certificate));
-    tributary_model::export::write_model(out, &plan.layout, &state.parameters, &metadata)
-        .with_context(|| format!("writing {}", out.display()))?;
-    Ok(state.completed)
+    let bytes = tributary_model::export::encode_model(&plan.layout, &state.parameters, &metadata)?;
+    Ok((state.completed, bytes))
 }
 
 /// What the evaluation round released, if it has been.
@@ -75,8 +114,4 @@ async fn held_out<S: Store>(
 
 fn manifest_text(job: &Job) -> anyhow::Result<&str> {
     job.manifest.as_deref().with_context(|| format!("job {} has not begun: {}", job.id, job.reason))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }

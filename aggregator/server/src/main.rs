@@ -6,6 +6,7 @@ use clap::Parser;
 use tributary_server::commands::Cli;
 
 fn main() -> ExitCode {
+    tributary_transport::process::end_quietly_on_closed_pipe();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

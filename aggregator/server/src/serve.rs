@@ -3,26 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tributary_store::{SqliteStore, Store};
-use tributary_transport::{Revocations, ServerOptions, ServerTls, TrustDomain, routes};
+use tributary_transport::{ServerOptions, routes, with_control};
 
+use crate::audit::{Act, Actor, SERVICE};
+use crate::control::ControlService;
 use crate::data_dir::DataDir;
 use crate::hub::Hub;
-use crate::service::{EnrolmentService, FederationService, revoked_names};
-
-/// Validity of the service's own certificate; a new one is made at every start.
-const SERVER_CERTIFICATE: Duration = Duration::from_secs(90 * 24 * 3600);
+use crate::membership::MembershipService;
+use crate::metrics::Metrics;
+use crate::service::FederationService;
+use crate::trust::Trust;
 
 /// Frames of all nodes that may wait for the hub.
 const HUB_QUEUE: usize = 1024;
-
-/// How often revocations by the operator's command line are looked for.
-const REVOCATIONS: Duration = Duration::from_millis(500);
 
 /// Runs until SIGTERM or Ctrl-C.
 ///
@@ -34,38 +32,50 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
     init_logs(config.log_json);
     let identity = Arc::new(dir.identity()?);
     let store = dir.store().await?;
-    let ca = Arc::new(dir.authority()?);
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("listening on {}; is another program using the port?", config.listen)
     })?;
-    let hosts: Vec<&str> = config.hosts.iter().map(String::as_str).collect();
-    let server = ca.issue_server(&hosts, SERVER_CERTIFICATE, SystemTime::now())?;
-    let revocations = Arc::new(Revocations::new(revoked_names(&store.agencies().await?)));
-    let tls =
-        ServerTls::new(&server, ca.certificate_pem(), TrustDomain::default(), revocations.list())?;
-    let (to_hub, from_sessions) = mpsc::channel(HUB_QUEUE);
-    let enrolment = EnrolmentService {
-        store: store.clone(),
-        ca,
-        signing_key: identity.verifying_key().0,
-        validity: Duration::from_secs(u64::from(config.certificate_days) * 24 * 3600),
-        revocations: revocations.clone(),
+    let metrics = Arc::new(Metrics::new());
+    let observer = match config.metrics {
+        Some(address) => {
+            Some(tributary_transport::observe::bind(address).await.map_err(anyhow::Error::msg)?)
+        }
+        None => None,
     };
+    let (trust, watch) = Trust::start(&dir, &config, &store, metrics.clone()).await?;
+    let (to_hub, from_sessions) = mpsc::channel(HUB_QUEUE);
+    let signing_key = identity.verifying_key().0;
+    let membership = MembershipService {
+        store: store.clone(),
+        trust: trust.clone(),
+        signing_key,
+        identity: identity.clone(),
+    };
+    let control =
+        ControlService { store: store.clone(), trust: trust.clone(), identity: identity.clone() };
+    let service = Actor::new(identity.clone(), SERVICE);
     let federation = FederationService { hub: to_hub, next_id: AtomicU64::new(0) };
     let stop = stop_signal()?;
+    service.note(&store, Act::ServiceStarted { version: env!("CARGO_PKG_VERSION") }).await?;
     tracing::info!(listen = %config.listen, "aggregator serves");
     let hub =
-        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity());
-    let hub = tokio::spawn(hub.run(from_sessions, stopped(stop.clone())));
-    let watch = tokio::spawn(watch_revocations(store.clone(), revocations));
+        Hub::new(store.clone(), identity, config.timeouts.timeouts(), config.capacity.capacity())
+            .with_metrics(metrics.clone());
+    let drain = Duration::from_secs(config.timeouts.drain_seconds.into());
+    let hub = tokio::spawn(hub.run(from_sessions, stopped(stop), drain));
+    if let Some(listener) = observer {
+        tracing::info!(listen = ?config.metrics, "metrics and health");
+        tokio::spawn(tributary_transport::observe::serve(listener, metrics));
+    }
     let options =
         ServerOptions { shutdown_grace: Duration::from_secs(1), ..ServerOptions::default() };
     let serving = tributary_transport::serve(
         listener,
-        Arc::new(tls),
-        routes(enrolment, federation),
+        trust.tls(),
+        with_control(routes(membership.clone(), federation), membership, control),
         options,
-        stopped(stop),
+        // Sessions live as long as the hub, which ends when it has drained.
+        std::future::pending(),
     );
     // Without its hub the service must not go on taking frames.
     let outcome = tokio::select! {
@@ -73,8 +83,13 @@ pub async fn serve(dir: DataDir) -> anyhow::Result<()> {
         outcome = hub => outcome.context("the hub failed").and_then(|o| o),
     };
     watch.abort();
+    let noted = match &outcome {
+        Ok(()) => service.note(&store, Act::ServiceStopped).await,
+        Err(_) => Ok(()),
+    };
     store.close().await;
     outcome?;
+    noted?;
     tracing::info!("aggregator stopped; its state is durable");
     Ok(())
 }
@@ -87,23 +102,6 @@ pub fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-async fn watch_revocations(store: SqliteStore, revocations: Arc<Revocations>) {
-    let mut known = Vec::new();
-    loop {
-        tokio::time::sleep(REVOCATIONS).await;
-        match store.agencies().await {
-            Ok(agencies) => {
-                let names = revoked_names(&agencies);
-                if names != known {
-                    known.clone_from(&names);
-                    revocations.replace(names);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "looking for revocations"),
-        }
-    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -1,22 +1,16 @@
-//! The gRPC services: enrolment for those with a token, sessions for those with a certificate.
+//! The gRPC service of the nodes: sessions for agencies.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming};
-use tributary_store::Store;
-use tributary_transport::{
-    AgencyName, CertificateAuthority, EnrolmentToken, Revocations, require_agency,
-};
-use tributary_wire::enrolment::{Enrol, Enrolled};
+use tributary_transport::require_agency;
 use tributary_wire::session::{FromNode, Refused, SessionRefusalCode, ToNode, Welcome};
-use tributary_wire::v1::enrolment_server::Enrolment;
 use tributary_wire::v1::federation_server::Federation;
-use tributary_wire::v1::{EnrolReply, EnrolRequest, NodeFrame, ServerFrame};
+use tributary_wire::v1::{NodeFrame, ServerFrame};
 use tributary_wire::{PROTOCOL_VERSION, Text};
 
 use crate::hub::{FromSession, frame_queue};
@@ -27,62 +21,10 @@ type Frames = Pin<Box<dyn Stream<Item = Result<ServerFrame, Status>> + Send>>;
 /// How long a session may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// Turns tokens into certificates.
-pub struct EnrolmentService<S> {
-    pub(crate) store: S,
-    pub(crate) ca: Arc<CertificateAuthority>,
-    pub(crate) signing_key: [u8; 32],
-    pub(crate) validity: Duration,
-    pub(crate) revocations: Arc<Revocations>,
-}
-
 /// Carries frames between sessions and the hub.
 pub struct FederationService {
     pub(crate) hub: mpsc::Sender<FromSession>,
     pub(crate) next_id: AtomicU64,
-}
-
-#[tonic::async_trait]
-impl<S: Store> Enrolment for EnrolmentService<S> {
-    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolReply>, Status> {
-        let ask = Enrol::try_from(request.into_inner())
-            .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        check_version(ask.protocol_version).map_err(Status::failed_precondition)?;
-        let token = EnrolmentToken::parse(&ask.token)
-            .map_err(|e| Status::permission_denied(e.to_string()))?;
-        let now = SystemTime::now();
-        // The request is checked before the token is used up: a mistake costs no token.
-        let certificate = self
-            .ca
-            .issue_agency(&ask.certificate_request, token.agency(), self.validity, now)
-            .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let unix = i64::try_from(unix).unwrap_or(i64::MAX);
-        let enrolled =
-            self.store.enrol(&token.secret_hash(), &ask.signing_key, unix).await.map_err(
-                |error| {
-                    tracing::error!(%error, "enrolment");
-                    Status::unavailable("the aggregator cannot write its state; try again later")
-                },
-            )?;
-        let agency = enrolled.map_err(|e| Status::permission_denied(e.to_string()))?;
-        let agency = AgencyName::new(agency).map_err(|e| Status::internal(e.to_string()))?;
-        if agency != *token.agency() {
-            return Err(Status::permission_denied("the token is for another agency"));
-        }
-        tracing::info!(%agency, "agency enrolled");
-        // An error must not revive the revoked; the watch task tries again.
-        if let Ok(agencies) = self.store.agencies().await {
-            self.revocations.replace(revoked_names(&agencies));
-        }
-        let reply = Enrolled {
-            certificate_chain_pem: certificate,
-            ca_pem: self.ca.certificate_pem().to_owned(),
-            aggregator_signing_key: self.signing_key,
-            agency,
-        };
-        Ok(Response::new(reply.into()))
-    }
 }
 
 #[tonic::async_trait]
@@ -176,13 +118,7 @@ async fn forward(
     let _ = hub.send(FromSession::Closed { id, agency }).await;
 }
 
-/// Names of revoked agencies.
-pub(crate) fn revoked_names(agencies: &[tributary_store::Agency]) -> Vec<AgencyName> {
-    let revoked = agencies.iter().filter(|a| a.revoked_at.is_some());
-    revoked.filter_map(|a| AgencyName::new(a.name.as_str()).ok()).collect()
-}
-
-fn check_version(found: u32) -> Result<(), String> {
+pub(crate) fn check_version(found: u32) -> Result<(), String> {
     if found == PROTOCOL_VERSION {
         return Ok(());
     }

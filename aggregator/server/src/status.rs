@@ -1,16 +1,20 @@
 //! What `status` shows, for people and as JSON.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use tributary_round::Progress;
 use tributary_store::{Job, JobState};
 
 /// A job, as `job status --json` prints it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobStatus {
     /// Identifier.
     pub id: String,
     /// Name.
     pub name: String,
+    /// Who submitted it: role and name, or `local` for the aggregator's own machine.
+    pub submitter: String,
     /// `waiting`, `training`, `done` or `failed`.
     pub state: JobState,
     /// Why it failed, or what is waited for.
@@ -27,6 +31,8 @@ pub struct JobStatus {
     pub waiting_for: Vec<String>,
     /// Agencies without a session.
     pub missing: Vec<String>,
+    /// Agencies that are connected and take no part at the moment, each with the reason.
+    pub sits_out: BTreeMap<String, String>,
     /// Survivors of the last certified round.
     pub survivors_last: Vec<String>,
 }
@@ -38,6 +44,7 @@ impl JobStatus {
         let mut status = Self {
             id: job.id.clone(),
             name: job.name.clone(),
+            submitter: job.submitter.clone(),
             state: job.state,
             reason: job.reason.clone(),
             round: 0,
@@ -46,6 +53,7 @@ impl JobStatus {
             step: String::new(),
             waiting_for: Vec::new(),
             missing: Vec::new(),
+            sits_out: BTreeMap::new(),
             survivors_last: Vec::new(),
         };
         if let Some(p) = progress {
@@ -55,6 +63,7 @@ impl JobStatus {
             status.step = p.step;
             status.waiting_for = p.waiting_for;
             status.missing = p.missing;
+            status.sits_out = p.sits_out;
             status.survivors_last = p.survivors_last;
         }
         status
@@ -68,14 +77,18 @@ impl JobStatus {
         }
         let mut line = |label: &str, text: String| {
             if !text.is_empty() {
-                out += &format!("\n  {label:<13}{text}");
+                out += &format!("\n  {label:<14}{text}");
             }
         };
+        line("submitted by", self.submitter.clone());
         line("reason", self.reason.clone());
         if self.state == JobState::Training {
             line("step", format!("{}, attempt {}", self.step, self.attempt));
             line("waiting for", self.waiting_for.join(", "));
             line("not connected", self.missing.join(", "));
+            for (agency, why) in &self.sits_out {
+                line("sits out", format!("{agency}: {why}"));
+            }
         }
         line("survivors", self.survivors_last.join(", "));
         out

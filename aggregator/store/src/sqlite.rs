@@ -13,7 +13,14 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::Store;
-use crate::model::{Agency, CertifiedState, Commit, Job, JobState, StoreError, TokenRefusal};
+use crate::identity;
+use crate::model::{
+    Agency, Certificate, CertificateRefusal, CertifiedState, Commit, Job, JobHead, JobState,
+    NewCertificate, Person, Refused, StoreError, TokenRefusal, Trusting,
+};
+
+/// Valid certificates that one member may have at a time.
+pub const MAX_VALID: i64 = 16;
 
 /// [`Store`] on a SQLite file.
 #[derive(Debug, Clone)]
@@ -44,6 +51,22 @@ impl SqliteStore {
         self.pool.close().await;
     }
 
+    /// Writes a consistent copy of the whole state into a new file, whatever goes on meanwhile, and
+    /// checks it.
+    ///
+    /// # Errors
+    /// If there is such a file already, or it cannot be written.
+    pub async fn snapshot(&self, path: &Path) -> Result<(), StoreError> {
+        let text = path.to_str().ok_or(StoreError::Corrupt("path of the copy: not UTF-8"))?;
+        sqlx::query("VACUUM INTO ?").bind(text).execute(&self.pool).await?;
+        let copy = SqliteConnectOptions::new().filename(path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(copy).await?;
+        let row = sqlx::query("PRAGMA integrity_check").fetch_one(&pool).await?;
+        let found: String = row.try_get(0)?;
+        pool.close().await;
+        if found == "ok" { Ok(()) } else { Err(StoreError::Corrupt("the copy that was made")) }
+    }
+
     /// A write transaction takes the write lock at once, so that it cannot fail halfway for it.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
@@ -54,12 +77,12 @@ impl Store for SqliteStore {
     async fn put_token(
         &self,
         secret_hash: &[u8; 32],
-        agency: &str,
+        member: &str,
         expires_at: i64,
     ) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO token (secret_hash, agency, expires_at) VALUES (?, ?, ?)")
             .bind(secret_hash.as_slice())
-            .bind(agency)
+            .bind(member)
             .bind(expires_at)
             .execute(&self.pool)
             .await?;
@@ -69,48 +92,57 @@ impl Store for SqliteStore {
     async fn enrol(
         &self,
         secret_hash: &[u8; 32],
-        signing_key: &[u8; 32],
+        signing_key: Option<&[u8; 32]>,
+        certificate: &NewCertificate,
         now: i64,
     ) -> Result<Result<String, TokenRefusal>, StoreError> {
         let mut tx = self.begin().await?;
-        let row =
-            sqlx::query("SELECT agency, expires_at, used_at FROM token WHERE secret_hash = ?")
-                .bind(secret_hash.as_slice())
-                .fetch_optional(&mut *tx)
-                .await?;
-        let Some(row) = row else { return Ok(Err(TokenRefusal::Unknown)) };
-        let agency: String = row.try_get(0)?;
-        if row.try_get::<Option<i64>, _>(2)?.is_some() {
-            return Ok(Err(TokenRefusal::Used));
+        let enrolled = identity::enrol(&mut tx, secret_hash, signing_key, certificate, now).await?;
+        if enrolled.is_ok() {
+            tx.commit().await?;
         }
-        if row.try_get::<i64, _>(1)? < now {
-            return Ok(Err(TokenRefusal::Expired));
+        Ok(enrolled)
+    }
+
+    async fn renewed(
+        &self,
+        certificate: &NewCertificate,
+        now: i64,
+    ) -> Result<Result<(), CertificateRefusal>, StoreError> {
+        let mut tx = self.begin().await?;
+        let renewed = identity::renew(&mut tx, certificate, now).await?;
+        if renewed.is_ok() {
+            tx.commit().await?;
         }
-        let taken = sqlx::query("SELECT 1 FROM agency WHERE signing_key = ? AND name <> ?")
-            .bind(signing_key.as_slice())
-            .bind(&agency)
-            .fetch_optional(&mut *tx)
-            .await?;
-        if taken.is_some() {
-            return Ok(Err(TokenRefusal::KeyTaken));
-        }
-        sqlx::query("UPDATE token SET used_at = ? WHERE secret_hash = ?")
-            .bind(now)
-            .bind(secret_hash.as_slice())
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(
-            "INSERT INTO agency (name, signing_key, enrolled_at) VALUES (?, ?, ?)
-             ON CONFLICT (name) DO UPDATE SET signing_key = excluded.signing_key,
-                 enrolled_at = excluded.enrolled_at, revoked_at = NULL",
-        )
-        .bind(&agency)
-        .bind(signing_key.as_slice())
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(Ok(agency))
+        Ok(renewed)
+    }
+
+    async fn seen(&self, certificate: &NewCertificate, now: i64) -> Result<(), StoreError> {
+        identity::insert(&self.pool, certificate, now).await
+    }
+
+    async fn certificate(&self, key: &[u8; 32]) -> Result<Option<Certificate>, StoreError> {
+        identity::certificate(&self.pool, key).await
+    }
+
+    async fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
+        identity::certificates(&self.pool).await
+    }
+
+    async fn trusts(&self, member: &str, authorities: &str, now: i64) -> Result<(), StoreError> {
+        identity::trusts(&self.pool, member, authorities, now).await
+    }
+
+    async fn trusting(&self) -> Result<Vec<Trusting>, StoreError> {
+        identity::trusting(&self.pool).await
+    }
+
+    async fn persons(&self) -> Result<Vec<Person>, StoreError> {
+        identity::persons(&self.pool).await
+    }
+
+    async fn refused(&self, now: i64) -> Result<Refused, StoreError> {
+        identity::refused(&self.pool, now).await
     }
 
     async fn agencies(&self) -> Result<Vec<Agency>, StoreError> {
@@ -134,13 +166,15 @@ impl Store for SqliteStore {
             .collect()
     }
 
-    async fn revoke(&self, agency: &str, now: i64) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE agency SET revoked_at = ? WHERE name = ?")
-            .bind(now)
-            .bind(agency)
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() > 0)
+    async fn revoke(&self, member: &str, now: i64) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let found = identity::revoke(&mut tx, member, now).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    async fn revoke_certificate(&self, serial: &str, now: i64) -> Result<u64, StoreError> {
+        identity::revoke_certificate(&self.pool, serial, now).await
     }
 
     async fn submit(
@@ -148,15 +182,17 @@ impl Store for SqliteStore {
         id: &str,
         name: &str,
         specification: &str,
+        submitter: &str,
         now: i64,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO job (id, name, specification, submitted_at, state)
-             VALUES (?, ?, ?, ?, 'waiting')",
+            "INSERT INTO job (id, name, specification, submitter, submitted_at, state)
+             VALUES (?, ?, ?, ?, ?, 'waiting')",
         )
         .bind(id)
         .bind(name)
         .bind(specification)
+        .bind(submitter)
         .bind(now)
         .execute(&self.pool)
         .await?;
@@ -168,6 +204,28 @@ impl Store for SqliteStore {
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(job_of_row).collect()
+    }
+
+    async fn open_jobs(&self) -> Result<Vec<JobHead>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, state FROM job WHERE state IN ('waiting', 'training')
+             ORDER BY submitted_at, id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let head = |row: &SqliteRow| {
+            let state = row.try_get::<String, _>(1)?.parse()?;
+            Ok(JobHead { id: row.try_get(0)?, state })
+        };
+        rows.iter().map(head).collect()
+    }
+
+    async fn job_state(&self, id: &str) -> Result<Option<(JobState, String)>, StoreError> {
+        let row = sqlx::query("SELECT state, reason FROM job WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| Ok((row.try_get::<String, _>(0)?.parse()?, row.try_get(1)?))).transpose()
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
@@ -248,6 +306,32 @@ impl Store for SqliteStore {
         Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
     }
 
+    async fn append_own<F>(&self, make: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(Option<&str>) -> Result<(u64, String), StoreError> + Send,
+    {
+        let mut tx = self.begin().await?;
+        let last = sqlx::query("SELECT line FROM own_record ORDER BY sequence DESC LIMIT 1")
+            .fetch_optional(&mut *tx)
+            .await?;
+        let last: Option<String> = last.map(|row| row.try_get(0)).transpose()?;
+        let (sequence, line) = make(last.as_deref())?;
+        let sequence = i64::try_from(sequence).map_err(|_| StoreError::Corrupt("own_record"))?;
+        sqlx::query("INSERT INTO own_record (sequence, line) VALUES (?, ?)")
+            .bind(sequence)
+            .bind(line)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn own_record(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT line FROM own_record ORDER BY sequence")
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.iter().map(|r| r.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
     async fn sums(&self, job: &str) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         let rows =
             sqlx::query("SELECT round, lanes FROM published_sum WHERE job = ? ORDER BY round")
@@ -279,6 +363,7 @@ fn job_of_row(row: &SqliteRow) -> Result<Job, StoreError> {
         name: row.try_get("name")?,
         specification: row.try_get("specification")?,
         submitted_at: row.try_get("submitted_at")?,
+        submitter: row.try_get("submitter")?,
         state: row.try_get::<String, _>("state")?.parse::<JobState>()?,
         reason: row.try_get("reason")?,
         progress: row.try_get("progress")?,
@@ -303,12 +388,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");
         let store = SqliteStore::open(&path).await.unwrap();
-        store.submit("j", "n", "spec", 5).await.unwrap();
+        store.submit("j", "n", "spec", "local", 5).await.unwrap();
         let commit = Commit { record: vec![(0, "line".into())], ..Commit::default() };
         store.commit("j", &commit).await.unwrap();
         store.close().await;
         let again = SqliteStore::open(&path).await.unwrap();
         assert_eq!(again.record("j").await.unwrap(), ["line"]);
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_whole_while_others_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("a.db")).await.unwrap();
+        store.submit("j", "n", "spec", "local", 5).await.unwrap();
+        let writer = store.clone();
+        let writes = tokio::spawn(async move {
+            for i in 0..200_u64 {
+                let record = vec![(i, format!("line {i}"))];
+                writer.commit("j", &Commit { record, ..Commit::default() }).await.unwrap();
+            }
+        });
+        let copy = dir.path().join("copy.db");
+        while store.record("j").await.unwrap().len() < 20 {}
+        store.snapshot(&copy).await.unwrap();
+        writes.await.unwrap();
+        assert!(store.snapshot(&copy).await.is_err(), "nothing is overwritten");
+        let copied = SqliteStore::open(&copy).await.unwrap().record("j").await.unwrap();
+        assert!((20..=200).contains(&copied.len()), "{}", copied.len());
+        for (i, line) in copied.iter().enumerate() {
+            assert_eq!(*line, format!("line {i}"), "a record without a gap");
+        }
     }
 
     #[tokio::test]

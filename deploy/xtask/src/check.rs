@@ -79,14 +79,20 @@ fn steps(repo: &Repo, no_torch: bool) -> Vec<Step> {
     let what = ["test", "--locked", "--manifest-path", "dp/oracle/Cargo.toml"];
     let oracle = what.into_iter().chain(target);
     let oracle = Step { title: "samplers against opendp", command: cargo(repo, oracle) };
+    // What is built without libtorch: a node as a small program, and the demo's reference trainer.
+    let small = ["check", "--workspace", "--exclude", "tributary-torch", "--no-default-features"];
+    let small = small.into_iter().chain(["--locked"]);
+    let small = Step { title: "without libtorch", command: cargo(repo, small) };
     let mut steps = vec![
         Step { title: "format", command: cargo(repo, ["fmt", "--all", "--check"]) },
         step("lints", &["clippy", "--all-targets"], &["--", "-D", "warnings"]),
-        step("programs", &["build", "--bins"], &[]),
+        // With the tests, whose own dependencies have a say in features: else they build all again.
+        step("programs", &["build", "--bins", "--tests"], &[]),
         tests,
         doc,
     ];
     if !no_torch {
+        steps.push(small);
         steps.push(oracle);
     }
     steps
@@ -130,9 +136,10 @@ mod tests {
             [
                 "fmt --all --check",
                 "clippy --all-targets --workspace --locked -- -D warnings",
-                "build --bins --workspace --locked",
+                "build --bins --tests --workspace --locked",
                 "test --workspace --locked",
                 "doc --no-deps --workspace --locked",
+                "check --workspace --exclude tributary-torch --no-default-features --locked",
                 "test --locked --manifest-path dp/oracle/Cargo.toml --target-dir target/oracle",
             ]
         );

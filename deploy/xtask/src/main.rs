@@ -5,7 +5,9 @@
 //! moves files: it knows the command lines of the binaries and none of their code.
 
 mod bench;
+mod chaos;
 mod check;
+mod check_hf;
 mod data;
 mod demo;
 mod setup;
@@ -42,10 +44,14 @@ enum Task {
     Setup(setup::SetupArgs),
     /// Run a federation of real processes on this machine and report what it achieved.
     Demo(demo::DemoArgs),
+    /// Kill processes of a real federation over and over, and check that nothing is lost.
+    Chaos(chaos::ChaosArgs),
     /// Measure secure aggregation on this machine, beside Flower if wished.
     Bench(bench::BenchArgs),
     /// Set up, then run format, lints, build, every test and the documentation build.
     Test(check::TestArgs),
+    /// Hold released models and base checkpoints against Hugging Face's transformers (some gigabytes).
+    CheckHf,
 }
 
 /// The engine that computes gradients.
@@ -90,8 +96,10 @@ fn perform(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Task::Setup(args) => setup::run(&repo, &args.plan()),
         Task::Demo(args) => demo::run(&repo, &args),
+        Task::Chaos(args) => chaos::run(&repo, &args),
         Task::Bench(args) => bench::run(&repo, &args),
         Task::Test(args) => check::run(&repo, &args),
+        Task::CheckHf => check_hf::run(&repo),
     }
 }
 

@@ -7,6 +7,7 @@
 //! by a [`Rotation`](crate::Rotation) first, so that the clamp need not hold a sum that lies in one
 //! coordinate. Privacy needs no property of the rotation but that it keeps lengths.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DpError, in_range};
@@ -29,7 +30,7 @@ const SHARED_BIAS: f64 = 1.0 / 65_536.0 + 1.0 / (1_u64 << 40) as f64;
 pub(crate) const ROTATION_ERROR: f64 = 1e-6;
 
 /// Compact encoding of a release.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compact {
     /// Integer units per root-mean-square coordinate of a clipped unit, 0.25 to 100: the scale is

@@ -5,6 +5,7 @@
 //! the record alone, so that they are never trained on, and the same in every job. Knows neither records
 //! nor trainers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most nats that a record's loss counts for.
@@ -14,7 +15,7 @@ pub const LOSS_CAP: f64 = 8.0;
 pub const RECORD_NORM: f64 = std::f64::consts::SQRT_2;
 
 /// `[evaluation]`: a last round that measures the model on records that no round trains on.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationSpec {
     /// Share of the units that is held out, in (0, 0.5].

@@ -1,7 +1,11 @@
 //! The model's parameters as one flat vector: which tensor lives where, and the initial values.
 //!
-//! Names follow PyTorch (`layers.0.weight` is `[out, in]`, row major), so that the released
-//! safetensors file means the same elsewhere. Knows nothing of any tensor library.
+//! Names follow PyTorch (`layers.0.weight` is `[out, in]`, row major) and, for transformers, Hugging
+//! Face's models, so that the released safetensors file means the same elsewhere. Knows nothing of
+//! any tensor library.
+
+mod decoder;
+mod encoder;
 
 use crate::spec::ModelSpec;
 
@@ -16,6 +20,19 @@ pub struct TensorSpec {
     pub offset: usize,
     /// Inputs of the layer, for the initial scale.
     pub fan_in: usize,
+    /// The initial values.
+    pub initial: Initial,
+}
+
+/// Initial values of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initial {
+    /// Uniform in `+-1/sqrt(fan_in)`.
+    Uniform,
+    /// All one.
+    Ones,
+    /// All zero.
+    Zeros,
 }
 
 /// All tensors of a model, in order, without gaps.
@@ -40,22 +57,40 @@ impl TensorSpec {
 impl ParameterLayout {
     /// Layout of a model family from `inputs` features to `outputs` logits.
     pub fn of(model: &ModelSpec, inputs: usize, outputs: usize) -> Self {
-        let ModelSpec::Mlp { hidden } = model;
+        match model {
+            ModelSpec::Mlp { hidden } => Self::mlp(hidden, inputs, outputs),
+            ModelSpec::Decoder { layers, width, hidden, norm, .. } => {
+                decoder::layout(*layers, *width as usize, *hidden as usize, *norm, outputs)
+            }
+            ModelSpec::Encoder { layers, width, hidden, lora, .. } => {
+                encoder::layout(*layers, *width as usize, *hidden as usize, lora, outputs)
+            }
+        }
+    }
+
+    fn mlp(hidden: &[u32], inputs: usize, outputs: usize) -> Self {
         let mut widths = vec![inputs];
         widths.extend(hidden.iter().map(|w| *w as usize));
         widths.push(outputs);
-        let mut tensors = Vec::new();
-        let mut total = 0;
+        let mut layout = Self::empty();
         for (i, pair) in widths.windows(2).enumerate() {
             let (fan_in, out) = (pair[0], pair[1]);
             for (suffix, shape) in [("weight", vec![out, fan_in]), ("bias", vec![out])] {
-                let name = format!("layers.{i}.{suffix}");
-                let tensor = TensorSpec { name, shape, offset: total, fan_in };
-                total += tensor.len();
-                tensors.push(tensor);
+                layout.push(format!("layers.{i}.{suffix}"), shape, fan_in, Initial::Uniform);
             }
         }
-        Self { tensors, total }
+        layout
+    }
+
+    fn empty() -> Self {
+        Self { tensors: Vec::new(), total: 0 }
+    }
+
+    /// Adds the next tensor.
+    fn push(&mut self, name: String, shape: Vec<usize>, fan_in: usize, initial: Initial) {
+        let tensor = TensorSpec { name, shape, offset: self.total, fan_in, initial };
+        self.total += tensor.len();
+        self.tensors.push(tensor);
     }
 
     /// The tensors in order.
@@ -68,11 +103,20 @@ impl ParameterLayout {
         self.total
     }
 
-    /// Initial parameters: uniform in `+-1/sqrt(fan_in)`, the same bits on every machine
+    /// Initial parameters, as [`Initial`] says: the same bits on every machine
     /// (SHA-256 in counter mode, then only exactly rounded operations).
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.total);
         for tensor in &self.tensors {
+            let constant = match tensor.initial {
+                Initial::Uniform => None,
+                Initial::Ones => Some(1.0),
+                Initial::Zeros => Some(0.0),
+            };
+            if let Some(value) = constant {
+                out.resize(out.len() + tensor.len(), value);
+                continue;
+            }
             let bound = 1.0 / (tensor.fan_in.max(1) as f64).sqrt();
             for block in 0..tensor.len().div_ceil(8) {
                 let digest = tributary_secagg::hash(

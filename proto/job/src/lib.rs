@@ -8,6 +8,7 @@ pub mod evaluation;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod reference;
 pub mod server_rule;
 pub mod spec;
 pub mod state;

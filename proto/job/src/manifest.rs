@@ -129,6 +129,12 @@ pub fn offer_digest(canonical: &[u8]) -> Digest {
     tributary_secagg::hash("tributary/offer/v1", &[canonical])
 }
 
+/// What the aggregator signs to say where its record of a job ends (entries, and the hash of the last
+/// one), and what a node keeps.
+pub fn checkpoint_digest(job: &[u8; 32], length: u64, head: &[u8; 32]) -> Digest {
+    tributary_secagg::hash("tributary/checkpoint/v1", &[job, &length.to_le_bytes(), head])
+}
+
 impl fmt::Display for JobHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))

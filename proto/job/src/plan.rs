@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tributary_dp::{
     DpError, Epsilon, FixedReleases, JobPrivacy, PlainRelease, Release, ReleaseParameters,
@@ -25,6 +26,10 @@ use crate::state::ModelState;
 /// Most records one node may hold for a job: the cap behind [`FLOAT_ERROR`].
 pub const MAX_RECORDS_PER_NODE: u64 = 1 << 20;
 
+/// Most windows of text that one node may hold for a job. A window's gradient is a sum over its
+/// positions whose terms may cancel, so the bound on rounding allows for fewer of them.
+pub const MAX_WINDOWS_PER_NODE: u64 = 1 << 17;
+
 /// Most parameters of a model: one gigabyte of f32, and far below what a u32 index counts.
 pub const MAX_PARAMETERS: u64 = 1 << 28;
 
@@ -36,7 +41,7 @@ pub const MAX_PARAMETERS: u64 = 1 << 28;
 pub const FLOAT_ERROR: f64 = 2.5e-4;
 
 /// What a secure round computes. The byte goes into the context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// Means and variances of the numeric features.
@@ -230,10 +235,10 @@ impl Plan {
         let layout =
             ParameterLayout::of(&spec.model, spec.data.input_width(), spec.data.output_width());
         let numeric_features = spec.data.numeric_count();
-        if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > MAX_RECORDS_PER_NODE)
-        {
+        let most = max_records_per_node(spec);
+        if let Some(r) = manifest.roster.iter().find(|r| r.declared_records > most) {
             return Err(PlanError::Size(format!(
-                "{} declares {} records; at most {MAX_RECORDS_PER_NODE} are supported",
+                "{} declares {} records; at most {most} are supported",
                 r.agency, r.declared_records
             )));
         }
@@ -300,11 +305,13 @@ impl Plan {
     /// The state every party starts from.
     pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
         let training = &manifest.spec.training;
-        let mut state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
-        if let Some(rule) = &training.server {
-            state.second = rule.initial(self.layout.total());
+        let state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        match &training.server {
+            Some(rule) => {
+                ModelState { second_moment: Some(rule.initial(self.layout.total())), ..state }
+            }
+            None => state.with_optimiser(training.optimiser),
         }
-        state
     }
 
     /// The next state from a round's sum (signed integers, length as planned).
@@ -414,6 +421,11 @@ struct Kinds {
     privacy: Option<JobPrivacy>,
 }
 
+/// Most records that one node may hold for a job.
+pub fn max_records_per_node(spec: &JobSpec) -> u64 {
+    if spec.data.text.is_some() { MAX_WINDOWS_PER_NODE } else { MAX_RECORDS_PER_NODE }
+}
+
 /// Refuses a model that is too large, before anything of its size is made.
 fn check_size(spec: &JobSpec) -> Result<(), PlanError> {
     let inputs = spec.data.input_width();
@@ -423,7 +435,7 @@ fn check_size(spec: &JobSpec) -> Result<(), PlanError> {
             let total = total.map_or("more than 2^64".to_owned(), |t| t.to_string());
             Err(PlanError::Size(format!(
                 "model: {total} parameters over {inputs} inputs; at most {MAX_PARAMETERS} are \
-                 supported: make the hidden layers narrower"
+                 supported: make the model narrower"
             )))
         }
     }

@@ -4,10 +4,11 @@
 //! They act on the published sum alone, so they cost no privacy in any mode, and every node computes
 //! them again. Only `+ - * / sqrt` in f32, in a fixed order. They know no rounds, plans or data.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which second moment is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rule {
     /// `v += g^2`.
@@ -21,7 +22,7 @@ pub enum Rule {
 /// `[training.server]`: how the mean gradient, or the mean change of the agencies' models, moves the
 /// shared model: `m = beta1 m + (1 - beta1) g`, `p -= learning_rate m / (sqrt(v) + tau)`, v as the rule
 /// says, from `tau^2`. Without it the step is heavy-ball SGD with `training.momentum`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerRule {
     /// The second moment.

@@ -4,24 +4,30 @@
 //! families and operations that are compiled in: there is no code in a job.
 
 mod data;
+mod model;
+mod text;
+mod training;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tributary_dp::{Compact, NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
 
 use crate::evaluation::EvaluationSpec;
-use crate::server_rule::ServerRule;
 
 pub use data::{
     DEFAULT_RECORDS_PER_PERSON, DataSpec, FeatureSpec, LabelSpec, LabelValues, MAX_CLASSES,
     MAX_INPUTS, MAX_RECORDS_PER_PERSON, Scaling, Transform,
 };
+pub use model::{LoraSpec, LoraTarget, ModelSpec, NormKind};
+pub use text::{MAX_CONTEXT, MAX_VOCABULARY, TextSpec, TokenizerSpec};
+pub use training::{LocalSpec, OptimiserKind, TrainingSpec};
 
 /// Longest description, characters.
 pub const MAX_DESCRIPTION_CHARS: usize = 256;
 
 /// A training job, before the roster is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// Short name, `[a-z0-9-]`, shown everywhere.
@@ -48,70 +54,8 @@ pub struct JobSpec {
     pub secure_aggregation: SecureAggregationSpec,
 }
 
-/// Model family with its size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "family", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ModelSpec {
-    /// Fully connected layers with ReLU between them, ending in one logit (binary cross-entropy) or
-    /// one per class (softmax cross-entropy). An empty `hidden` is logistic regression.
-    Mlp {
-        /// Width of each hidden layer.
-        hidden: Vec<u32>,
-    },
-}
-
-/// The server's optimiser: SGD with momentum on the summed, clipped, noised gradients.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSpec {
-    /// Training rounds, one secure sum each.
-    pub rounds: u32,
-    /// Learning rate of the first round.
-    pub learning_rate: f32,
-    /// Learning rate of the last round; linear in between. Defaults to `learning_rate`.
-    #[serde(default)]
-    pub final_learning_rate: Option<f32>,
-    /// Heavy-ball momentum in `[0, 1)`.
-    #[serde(default)]
-    pub momentum: f32,
-    /// Seed of the initial model.
-    #[serde(default)]
-    pub seed: u64,
-    /// An adaptive step at the server; heavy-ball SGD without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<ServerRule>,
-    /// Training at the agency between two rounds: then what travels is the change of the model and
-    /// not one gradient. Needed in mode `silo`, possible in mode `none`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local: Option<LocalSpec>,
-}
-
-/// Local training: heavy-ball SGD over shuffled minibatches (McMahan et al. 2017, "Communication-
-/// efficient learning of deep networks from decentralized data", Algorithm 1).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LocalSpec {
-    /// Passes over the agency's records in a round.
-    pub epochs: u32,
-    /// Records of a minibatch.
-    pub batch_size: u32,
-    /// Learning rate at the agency; the server's multiplies the mean change.
-    pub learning_rate: f32,
-    /// Heavy-ball momentum in `[0, 1)`.
-    #[serde(default)]
-    pub momentum: f32,
-    /// FedProx (Li et al. 2020, "Federated optimization in heterogeneous networks", Algorithm 2): mu of
-    /// the term `mu / 2 |w - w_shared|^2` that ties an agency's model to the shared one. 0 is FedAvg.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub proximal: f32,
-}
-
-fn is_zero(value: &f32) -> bool {
-    *value == 0.0
-}
-
 /// Who is protected against whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PrivacyMode {
     /// One record, add/remove; the sum carries central-level noise made of the nodes' shares.
@@ -186,7 +130,7 @@ impl PrivacyMode {
 }
 
 /// Privacy parameters. Exactly one of `epsilon` and `noise_multiplier` is given in a private mode.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrivacySpec {
     /// The mode.
@@ -221,7 +165,7 @@ pub struct PrivacySpec {
 /// Adaptive clipping (Andrew et al. 2021, "Differentially private learning with adaptive clipping"):
 /// each training round also releases how many units were within the clip norm, and everybody computes
 /// the next clip norm from it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdaptiveClip {
     /// Share of units that should be within the clip norm, in (0, 1).
@@ -238,7 +182,7 @@ pub struct AdaptiveClip {
 }
 
 /// Thresholds of secure aggregation (see `proto/secagg`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecureAggregationSpec {
     /// Fraction gamma of the roster that may collude with the aggregator.
@@ -371,6 +315,7 @@ impl JobSpec {
         }
         self.data.validate()?;
         self.model.validate()?;
+        self.model.validate_for(&self.data)?;
         self.training.validate()?;
         self.privacy.validate()?;
         self.validate_local()?;
@@ -379,90 +324,6 @@ impl JobSpec {
             return Err(SpecError::new(format!("evaluation.{field}"), problem));
         }
         self.secure_aggregation.validate()
-    }
-}
-
-impl ModelSpec {
-    /// Number of parameters from `inputs` features to `outputs` logits, computed without laying
-    /// anything out; `None` if it is beyond u64.
-    pub fn parameters(&self, inputs: usize, outputs: usize) -> Option<u64> {
-        let Self::Mlp { hidden } = self;
-        let mut fan_in = u64::try_from(inputs).ok()?;
-        let outputs = u64::try_from(outputs).ok()?;
-        let mut total = 0u64;
-        for out in hidden.iter().map(|w| u64::from(*w)).chain([outputs]) {
-            total = total.checked_add(fan_in.checked_add(1)?.checked_mul(out)?)?;
-            fan_in = out;
-        }
-        Some(total)
-    }
-
-    fn validate(&self) -> Result<(), SpecError> {
-        let Self::Mlp { hidden } = self;
-        if hidden.len() > 8 || hidden.iter().any(|w| *w == 0 || *w > 65_536) {
-            return Err(SpecError::new(
-                "model.hidden",
-                "at most 8 layers of 1 to 65,536 units each",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl TrainingSpec {
-    /// Learning rate of a 0-based training round; linear from first to last, `+ - * /` only.
-    pub fn learning_rate_at(&self, round: u32) -> f32 {
-        let last = self.final_learning_rate.unwrap_or(self.learning_rate);
-        if self.rounds <= 1 {
-            return self.learning_rate;
-        }
-        let progress = round.min(self.rounds - 1) as f32 / (self.rounds - 1) as f32;
-        self.learning_rate + (last - self.learning_rate) * progress
-    }
-
-    fn validate(&self) -> Result<(), SpecError> {
-        if self.rounds == 0 || self.rounds > 100_000 {
-            return Err(SpecError::new("training.rounds", "between 1 and 100,000"));
-        }
-        let rates = [Some(self.learning_rate), self.final_learning_rate];
-        if rates.iter().flatten().any(|r| !r.is_finite() || *r <= 0.0) {
-            return Err(SpecError::new("training.learning_rate", "must be finite and positive"));
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(SpecError::new("training.momentum", "must be in [0, 1)"));
-        }
-        if let Some(rule) = &self.server {
-            if let Some((field, problem)) = rule.problem() {
-                return Err(SpecError::new(format!("training.server.{field}"), problem));
-            }
-            if self.momentum != 0.0 {
-                let text = "training.server has beta1 instead: leave it out";
-                return Err(SpecError::new("training.momentum", text));
-            }
-        }
-        self.local.as_ref().map_or(Ok(()), LocalSpec::validate)
-    }
-}
-
-impl LocalSpec {
-    fn validate(&self) -> Result<(), SpecError> {
-        if self.epochs == 0 || self.epochs > 1000 {
-            return Err(SpecError::new("training.local.epochs", "between 1 and 1000"));
-        }
-        if self.batch_size == 0 || self.batch_size > 1 << 20 {
-            return Err(SpecError::new("training.local.batch_size", "between 1 and 1,048,576"));
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            let text = "must be finite and positive";
-            return Err(SpecError::new("training.local.learning_rate", text));
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(SpecError::new("training.local.momentum", "must be in [0, 1)"));
-        }
-        if !(0.0..=1e6).contains(&self.proximal) {
-            return Err(SpecError::new("training.local.proximal", "must be between 0 and 1e6"));
-        }
-        Ok(())
     }
 }
 

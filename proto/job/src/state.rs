@@ -8,7 +8,7 @@ use tributary_secagg::Digest;
 
 use crate::layout::ParameterLayout;
 use crate::manifest::JobHash;
-use crate::spec::{AdaptiveClip, TrainingSpec};
+use crate::spec::{AdaptiveClip, OptimiserKind, TrainingSpec};
 
 /// Model, optimiser and normalisation after `completed` secure rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,10 +17,10 @@ pub struct ModelState {
     pub completed: u32,
     /// Flat parameters, see [`ParameterLayout`].
     pub parameters: Vec<f32>,
-    /// Momentum buffer, same length.
+    /// Momentum buffer (with Adam the first moment), same length.
     pub momentum: Vec<f32>,
-    /// Second moments of an adaptive server step, same length; empty without one.
-    pub second: Vec<f32>,
+    /// Adam's second moment, same length; absent with SGD.
+    pub second_moment: Option<Vec<f32>>,
     /// Means and scales of the numeric features; identity before the statistics round.
     pub normalisation: Normalisation,
     /// The next round's clip norm over the job's, once adaptive clipping has moved it.
@@ -42,8 +42,12 @@ pub struct Normalisation {
 pub struct StateError(pub String);
 
 const MAGIC: &[u8; 8] = b"TRBSTAT1";
-/// With second moments.
-const ADAPTIVE: &[u8; 8] = b"TRBSTAT2";
+/// With a second moment.
+const MAGIC_ADAM: &[u8; 8] = b"TRBSTAT2";
+
+/// Adam's decay of the second moment and what is added under it: those of Reddi et al. 2021, section
+/// 5, but for an epsilon that leaves small gradients of large models alone.
+const ADAM: (f32, f32) = (0.99, 1e-8);
 
 impl Normalisation {
     /// Leaves `u` as it is.
@@ -73,10 +77,20 @@ impl ModelState {
             completed: 0,
             parameters: layout.initial_parameters(seed),
             momentum: vec![0.0; layout.total()],
-            second: Vec::new(),
+            second_moment: None,
             normalisation: Normalisation::identity(numeric_features),
             clip_factor: None,
         }
+    }
+
+    /// The same state with the memory that the server's rule needs.
+    #[must_use]
+    pub fn with_optimiser(self, kind: OptimiserKind) -> Self {
+        let second_moment = match kind {
+            OptimiserKind::Sgd => None,
+            OptimiserKind::Adam => Some(vec![0.0; self.parameters.len()]),
+        };
+        Self { second_moment, ..self }
     }
 
     /// The next training round's clip norm over the job's.
@@ -101,8 +115,9 @@ impl ModelState {
         self.completed += 1;
     }
 
-    /// Applies one training round: heavy-ball SGD, or the adaptive rule that the job names, on
-    /// `sum / (scale * batch)`; `sums` one value per parameter, integers unless they were turned back.
+    /// Applies one training round: heavy-ball SGD on `sum / (scale * batch)`, Adam, or the adaptive rule
+    /// that the job names, the latter where the state has a second moment; `sums` one value per parameter,
+    /// integers unless they were turned back.
     ///
     /// `batch` is the public constant B = sum of q N_i; `training_round` counts from 0.
     pub fn apply_training(
@@ -117,16 +132,27 @@ impl ModelState {
         let divisor = scale * batch;
         let gradients = sums.map(|v| (v / divisor) as f32);
         let moved = self.parameters.iter_mut().zip(&mut self.momentum);
-        match &training.server {
-            None => {
+        match (&mut self.second_moment, &training.server) {
+            (Some(second), Some(rule)) => {
+                for (((p, m), v), g) in moved.zip(second).zip(gradients) {
+                    rule.step(rate, g, p, m, v);
+                }
+            }
+            (Some(second), None) => {
+                let (first, (decay, epsilon)) = (training.momentum, ADAM);
+                let unbias =
+                    |decay: f32| (1.0 - power(f64::from(decay), training_round + 1)) as f32;
+                let (first_share, second_share) = (unbias(first), unbias(decay));
+                for (((p, m), s), g) in moved.zip(second).zip(gradients) {
+                    *m = first * *m + (1.0 - first) * g;
+                    *s = decay * *s + (1.0 - decay) * (g * g);
+                    *p -= rate * (*m / first_share) / ((*s / second_share).sqrt() + epsilon);
+                }
+            }
+            (None, _) => {
                 for ((p, m), g) in moved.zip(gradients) {
                     *m = training.momentum * *m + g;
                     *p -= rate * *m;
-                }
-            }
-            Some(rule) => {
-                for (((p, m), v), g) in moved.zip(&mut self.second).zip(gradients) {
-                    rule.step(rate, g, p, m, v);
                 }
             }
         }
@@ -142,13 +168,15 @@ impl ModelState {
     /// Canonical bytes, little endian.
     pub fn encode(&self) -> Vec<u8> {
         let n = &self.normalisation;
-        let floats = self.parameters.len() * 2 + self.second.len() + n.mean.len() * 2;
+        let second = self.second_moment.as_deref();
+        let floats = self.parameters.len() * 3 + n.mean.len() * 2;
         let mut out = Vec::with_capacity(8 + 12 + floats * 4);
-        out.extend_from_slice(if self.second.is_empty() { MAGIC } else { ADAPTIVE });
+        out.extend_from_slice(if second.is_some() { MAGIC_ADAM } else { MAGIC });
         out.extend_from_slice(&self.completed.to_le_bytes());
         out.extend_from_slice(&(self.parameters.len() as u32).to_le_bytes());
         out.extend_from_slice(&(n.mean.len() as u32).to_le_bytes());
-        for slice in [&self.parameters, &self.momentum, &self.second, &n.mean, &n.inverse_sd] {
+        let second = second.unwrap_or_default();
+        for slice in [&self.parameters[..], &self.momentum, second, &n.mean, &n.inverse_sd] {
             for v in slice {
                 out.extend_from_slice(&v.to_le_bytes());
             }
@@ -162,8 +190,9 @@ impl ModelState {
     /// Reads canonical bytes of a state with `parameters` parameters and `features` numeric
     /// features; anything else is refused.
     pub fn decode(bytes: &[u8], parameters: usize, features: usize) -> Result<Self, StateError> {
-        let second = if bytes.starts_with(ADAPTIVE) { parameters } else { 0 };
-        let expected = 20 + (parameters * 2 + second + features * 2) * 4;
+        let adam = bytes.starts_with(MAGIC_ADAM);
+        let vectors = if adam { 3 } else { 2 };
+        let expected = 20 + (parameters * vectors + features * 2) * 4;
         if bytes.len() != expected && bytes.len() != expected + 8 {
             return Err(StateError(format!("{} bytes, expected {expected}", bytes.len())));
         }
@@ -178,7 +207,7 @@ impl ModelState {
             w.copy_from_slice(&header[8 + i * 4..12 + i * 4]);
             u32::from_le_bytes(w)
         };
-        if &header[..8] != MAGIC && &header[..8] != ADAPTIVE {
+        if !adam && &header[..8] != MAGIC {
             return Err(StateError("unknown format".into()));
         }
         if word(1) as usize != parameters || word(2) as usize != features {
@@ -190,11 +219,24 @@ impl ModelState {
             completed: word(0),
             parameters: take(parameters),
             momentum: take(parameters),
-            second: take(second),
+            second_moment: adam.then(|| take(parameters)),
             normalisation: Normalisation { mean: take(features), inverse_sd: take(features) },
             clip_factor,
         })
     }
+}
+
+/// `base^exponent` by squaring: products alone, in an order that the exponent fixes.
+fn power(base: f64, mut exponent: u32) -> f64 {
+    let (mut square, mut out) = (base, 1.0);
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            out *= square;
+        }
+        square *= square;
+        exponent /= 2;
+    }
+    out
 }
 
 #[cfg(test)]
@@ -252,6 +294,7 @@ mod tests {
             learning_rate: 0.5,
             final_learning_rate: None,
             momentum: 0.5,
+            optimiser: OptimiserKind::Sgd,
             seed: 0,
             server: None,
             local: None,
@@ -276,24 +319,64 @@ mod tests {
             learning_rate: 0.5,
             final_learning_rate: None,
             momentum: 0.0,
+            optimiser: OptimiserKind::Sgd,
             seed: 0,
             server: Some(rule),
             local: None,
         };
         let mut s = state();
         let d = s.parameters.len();
-        s.second = rule.initial(d);
+        s.second_moment = Some(rule.initial(d));
         let before = s.parameters[0];
         let plain = state().encode().len();
         s.apply_training(&training, 0, std::iter::repeat_n(200.0, d), 10.0, 10.0);
         // v = 0.25 + 0.5 * 4, the step 0.5 * 2 / (1.5 + 0.5).
-        assert_eq!((s.second[0], s.parameters[0]), (2.25, before - 0.5));
+        assert_eq!((s.second_moment.as_ref().unwrap()[0], s.parameters[0]), (2.25, before - 0.5));
         let bytes = s.encode();
         assert_eq!(bytes.len(), plain + 4 * d);
         assert_eq!(ModelState::decode(&bytes, d, 2).unwrap(), s);
         let mut other = s.clone();
-        other.second[1] += 1.0;
+        other.second_moment.as_mut().unwrap()[1] += 1.0;
         assert_ne!(other.hash(&JobHash([1; 32])), s.hash(&JobHash([1; 32])));
+    }
+
+    #[test]
+    fn adam_follows_its_definition_and_its_state_comes_back() {
+        let training = TrainingSpec {
+            rounds: 3,
+            learning_rate: 0.1,
+            final_learning_rate: None,
+            momentum: 0.9,
+            optimiser: OptimiserKind::Adam,
+            seed: 0,
+            server: None,
+            local: None,
+        };
+        let mut s = state().with_optimiser(OptimiserKind::Adam);
+        let d = s.parameters.len();
+        let mut plain = f64::from(s.parameters[0]);
+        let (mut m, mut v) = (0.0f64, 0.0f64);
+        for (round, sum) in [(0u32, 50i64), (1, -20), (2, 5)] {
+            s.apply_training(&training, round, std::iter::repeat_n(sum as f64, d), 10.0, 10.0);
+            let g = sum as f64 / 100.0;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.99 * v + 0.01 * g * g;
+            let t = round as i32 + 1;
+            let (m_hat, v_hat) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.99f64.powi(t)));
+            plain -= 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
+            assert!((f64::from(s.parameters[0]) - plain).abs() < 1e-5, "{round}");
+        }
+        let bytes = s.encode();
+        assert_eq!(ModelState::decode(&bytes, d, 2).unwrap(), s);
+        // Neither is read as the other, whatever the lengths.
+        let mut other = bytes.clone();
+        other[7] = b'1';
+        assert!(ModelState::decode(&other, d, 2).is_err());
+        let mut short = state().encode();
+        short[7] = b'2';
+        assert!(ModelState::decode(&short, d, 2).is_err());
+        s.clip_factor = Some(2.0);
+        assert_eq!(ModelState::decode(&s.encode(), d, 2).unwrap(), s);
     }
 
     #[test]

@@ -47,6 +47,17 @@ impl Default for Head {
     }
 }
 
+impl Head {
+    /// A head as people note it, `LENGTH:HASH`; nothing if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (length, hash) = text.split_once(':')?;
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let valid = hash.len() == 64 && hash.bytes().all(hex);
+        let length = length.parse().ok()?;
+        valid.then(|| Self { length, hash: hash.to_owned() })
+    }
+}
+
 impl Entry {
     /// What the hash of this entry must be.
     ///

@@ -53,6 +53,10 @@ impl ModelDescription {
         }
         let normalisation = json!({ "mean": n.mean, "inverse_sd": n.inverse_sd });
         let mut out = BTreeMap::from([(KEY_FORMAT.to_owned(), FORMAT.to_owned())]);
+        if self.data.text.is_some() {
+            // What transformers ask of a safetensors file before they read it.
+            out.insert("format".to_owned(), "pt".to_owned());
+        }
         out.extend(self.job.iter().map(|job| (KEY_JOB.to_owned(), job.clone())));
         for (key, text) in [
             (KEY_DATA, canonical_json(&self.data)),
@@ -74,6 +78,7 @@ impl ModelDescription {
             return Err(DescriptionError::new(KEY_FORMAT, format!("this software reads {FORMAT}")));
         }
         let data: DataSpec = parse(KEY_DATA, text(KEY_DATA)?)?;
+        data.validate().map_err(|e| DescriptionError::new(KEY_DATA, e))?;
         let model = parse(KEY_MODEL, text(KEY_MODEL)?)?;
         let value: Value = parse(KEY_NORMALISATION, text(KEY_NORMALISATION)?)?;
         let (mean, inverse_sd) = (floats(&value, "mean")?, floats(&value, "inverse_sd")?);

@@ -165,7 +165,7 @@ pub fn read_described(path: &Path) -> Result<(ModelDescription, Vec<f32>), Expor
 }
 
 /// Replaces a file atomically: temporary file beside it, fsync, rename, fsync of the folder.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let name = path.file_name().ok_or_else(|| std::io::Error::other("not a file name"))?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

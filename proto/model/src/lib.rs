@@ -5,6 +5,7 @@
 
 pub mod description;
 pub mod export;
+pub mod hugging_face;
 
 pub use description::ModelDescription;
 pub use export::{ExportError, ModelFile};

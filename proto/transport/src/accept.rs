@@ -1,17 +1,18 @@
 //! From a listening socket to authenticated connections: the accept loop.
 //!
 //! Handshakes run beside each other, bounded in number and time. A connection ends by itself when
-//! its agency is revoked, when its certificate ends, when an anonymous client overstays, and when
-//! the server stops.
+//! its member or certificate is revoked, when its certificate ends or its authority is no longer
+//! trusted, when an anonymous client overstays, and when the server stops.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -19,11 +20,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
+use tributary_wire::Member;
 
-use crate::certificate;
-use crate::identity;
+use crate::complaints::Complaints;
 use crate::peer::{PeerIdentity, PeerInfo};
-use crate::server::{ServerOptions, ServerTls};
+use crate::revocation::{PeerCertificate, RevocationList};
+use crate::seats::{Seat, Seats};
+use crate::server::{Current, ServerOptions, ServerTls};
 use crate::socket;
 
 /// How long to wait when the operating system has no more file handles for us.
@@ -35,7 +38,7 @@ pub(crate) struct PeerStream {
     info: PeerInfo,
     end: Pin<Box<dyn Future<Output = End> + Send>>,
     ended: Option<End>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Option<Seat<Member>>),
 }
 
 /// Why the server ended a connection.
@@ -43,6 +46,7 @@ pub(crate) struct PeerStream {
 pub(crate) enum End {
     Revoked,
     CertificateEnded,
+    AuthorityGone,
     AnonymousTooLong,
     Stopping,
 }
@@ -58,7 +62,10 @@ pub(crate) fn incoming(
     let door = Arc::new(Door {
         tls,
         handshakes: Arc::new(Semaphore::new(options.max_handshakes)),
-        agencies: Arc::new(Semaphore::new(options.max_connections)),
+        members: Arc::new(Semaphore::new(options.max_connections)),
+        seats: Seats::default(),
+        addresses: Seats::default(),
+        complaints: Complaints::default(),
         strangers: Arc::new(Semaphore::new(options.max_anonymous_connections)),
         options,
         stop,
@@ -71,7 +78,10 @@ pub(crate) fn incoming(
 struct Door {
     tls: Arc<ServerTls>,
     handshakes: Arc<Semaphore>,
-    agencies: Arc<Semaphore>,
+    members: Arc<Semaphore>,
+    seats: Seats<Member>,
+    addresses: Seats<IpAddr>,
+    complaints: Complaints,
     strangers: Arc<Semaphore>,
     options: ServerOptions,
     stop: watch::Receiver<bool>,
@@ -86,15 +96,31 @@ impl Door {
                 accepted = self.accept(&listener) => accepted,
             };
             let Some((stream, remote, permit)) = accepted else { continue };
+            // Whoever opens connections and says nothing must not hold every place.
+            let most = self.options.max_handshakes_per_address;
+            let Some(address) = self.addresses.take(&remote.ip(), most) else {
+                self.complain(remote, &format!("{most} handshakes from there already"));
+                continue;
+            };
             let door = self.clone();
             tokio::spawn(async move {
                 match door.greet(stream, remote).await {
                     // The only error is a server that is stopping.
                     Ok(peer) => drop(door.sender.send(Ok(peer)).await),
-                    Err(problem) => tracing::warn!(%remote, problem, "connection refused"),
+                    Err(problem) => door.complain(remote, &problem),
                 }
-                drop(permit);
+                drop((permit, address));
             });
+        }
+    }
+
+    fn complain(&self, remote: SocketAddr, problem: &str) {
+        match self.complaints.next(Instant::now()) {
+            None => {}
+            Some(0) => tracing::warn!(%remote, problem, "connection refused"),
+            Some(unsaid) => {
+                tracing::warn!(%remote, problem, unsaid, "connection refused, as many others before");
+            }
         }
     }
 
@@ -117,7 +143,9 @@ impl Door {
     /// The handshake, and what it says about the peer.
     async fn greet(&self, stream: TcpStream, remote: SocketAddr) -> Result<PeerStream, String> {
         socket::tune(&stream).map_err(|e| e.to_string())?;
-        let acceptor = TlsAcceptor::from(self.tls.current());
+        let settings = self.tls.watch();
+        let current = settings.borrow().clone();
+        let acceptor = TlsAcceptor::from(current.config.clone());
         let tls = tokio::time::timeout(self.options.handshake_timeout, acceptor.accept(stream))
             .await
             .map_err(|_| format!("no handshake within {:?}", self.options.handshake_timeout))?
@@ -127,46 +155,84 @@ impl Door {
             .negotiated_key_exchange_group()
             .and_then(|group| group.name().as_str())
             .unwrap_or("unknown");
-        let leaf = session.peer_certificates().and_then(<[_]>::first);
-        // The handshake verified the chain; this reads the name and the end out of it.
-        let (identity, not_after) = match leaf {
+        // The handshake verified the chain; this says which member it was that got through.
+        let chain: Vec<CertificateDer<'static>> = session
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|der| der.clone().into_owned())
+            .collect();
+        let (identity, certificate) = match chain.split_first() {
             None => (PeerIdentity::Anonymous, None),
-            Some(der) => {
-                let agency =
-                    identity::agency_of(der, self.tls.trust_domain()).map_err(|e| e.to_string())?;
-                let validity = certificate::validity(der).map_err(|e| e.to_string())?;
-                (PeerIdentity::Agency(agency), Some(validity.not_after))
+            Some((leaf, rest)) => {
+                let found = current.members.identify(leaf, rest, UnixTime::now());
+                let (member, certificate) = found.map_err(|e| e.to_string())?;
+                (PeerIdentity::Member(member), Some(certificate))
             }
         };
-        let places = match identity {
-            PeerIdentity::Anonymous => &self.strangers,
-            PeerIdentity::Agency(_) => &self.agencies,
+        let (places, seat) = match &identity {
+            PeerIdentity::Anonymous => (&self.strangers, None),
+            PeerIdentity::Member(member) => {
+                let most = self.options.max_connections_per_member;
+                let seat = self.seats.take(member, most);
+                let seat =
+                    seat.ok_or_else(|| format!("{member} has {most} connections already"))?;
+                (&self.members, Some(seat))
+            }
         };
         let place = places.clone().try_acquire_owned().map_err(|_| "too many connections")?;
         let revocations = self.tls.revocations().clone();
-        let info = PeerInfo { identity, remote, key_exchange, revocations };
-        let end = Box::pin(end(info.clone(), not_after, self.options.clone(), self.stop.clone()));
-        Ok(PeerStream { tls, info, end, ended: None, _place: place })
+        let info = PeerInfo { identity, certificate, remote, key_exchange, revocations };
+        let shown = Shown { info: info.clone(), chain, settings };
+        let end = Box::pin(end(shown, self.options.clone(), self.stop.clone()));
+        Ok(PeerStream { tls, info, end, ended: None, _place: (place, seat) })
+    }
+}
+
+/// What a peer has shown, and the settings it is held against.
+struct Shown {
+    info: PeerInfo,
+    chain: Vec<CertificateDer<'static>>,
+    settings: watch::Receiver<Arc<Current>>,
+}
+
+impl Shown {
+    /// Waits until the settings no longer accept the chain as the same member's.
+    async fn until_foreign(mut self) {
+        loop {
+            if self.settings.changed().await.is_err() {
+                // Nobody replaces the settings any more.
+                std::future::pending::<()>().await;
+            }
+            let members = self.settings.borrow_and_update().members.clone();
+            let Some((leaf, rest)) = self.chain.split_first() else { continue };
+            let same = members
+                .identify(leaf, rest, UnixTime::now())
+                .is_ok_and(|(member, _)| PeerIdentity::Member(member) == self.info.identity);
+            if !same {
+                return;
+            }
+        }
     }
 }
 
 /// Waits for the first reason to end a connection.
-async fn end(
-    info: PeerInfo,
-    not_after: Option<SystemTime>,
-    options: ServerOptions,
-    mut stop: watch::Receiver<bool>,
-) -> End {
+async fn end(shown: Shown, options: ServerOptions, mut stop: watch::Receiver<bool>) -> End {
+    let PeerInfo { identity, certificate, revocations, .. } = shown.info.clone();
     let own = async {
-        match &info.identity {
-            PeerIdentity::Anonymous => {
+        match (&identity, &certificate) {
+            (PeerIdentity::Member(member), Some(certificate)) => tokio::select! {
+                () = revocations.clone().until_refused(member, certificate) => End::Revoked,
+                () = knocking(&revocations, member, certificate, options.anonymous_lifetime) => {
+                    End::AnonymousTooLong
+                }
+                () = until(certificate.not_after) => End::CertificateEnded,
+                () = shown.until_foreign() => End::AuthorityGone,
+            },
+            _ => {
                 tokio::time::sleep(options.anonymous_lifetime).await;
                 End::AnonymousTooLong
             }
-            PeerIdentity::Agency(agency) => tokio::select! {
-                () = info.revocations.clone().until_revoked(agency) => End::Revoked,
-                () = until(not_after) => End::CertificateEnded,
-            },
         }
     };
     tokio::select! {
@@ -176,9 +242,21 @@ async fn end(
     }
 }
 
+/// A member that was let in only to enrol again has as long as a stranger.
+async fn knocking(
+    revocations: &RevocationList,
+    member: &Member,
+    certificate: &PeerCertificate,
+    lifetime: Duration,
+) {
+    if revocations.reason(member, certificate).is_none() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(lifetime).await;
+}
+
 /// Sleeps in short steps until the wall clock has passed `time`, which may jump.
-async fn until(time: Option<SystemTime>) {
-    let Some(time) = time else { return std::future::pending().await };
+async fn until(time: SystemTime) {
     while let Ok(left) = time.duration_since(SystemTime::now()) {
         if left.is_zero() {
             return;

@@ -14,16 +14,13 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
-use tributary_wire::AgencyName;
+use tributary_wire::{AgencyName, Member};
 use zeroize::Zeroizing;
 
 use crate::certificate::{self, Fingerprint};
 use crate::credentials::ServerCredentials;
 use crate::identity::TrustDomain;
-
-/// How far `not_before` lies in the past, so that a peer whose clock is a little slow accepts a
-/// certificate that was issued a moment ago.
-const BACKDATE: Duration = Duration::from_secs(300);
+use crate::revocation::BACKDATE;
 
 /// Why no certificate is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,7 +138,21 @@ impl CertificateAuthority {
         })
     }
 
-    /// A certificate for the key of a PKCS#10 request, in the name of `agency`. Returns PEM.
+    /// As [`CertificateAuthority::issue_member`], for an agency.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn issue_agency(
+        &self,
+        request_der: &[u8],
+        agency: &AgencyName,
+        validity: Duration,
+        now: SystemTime,
+    ) -> Result<String, CaError> {
+        self.issue_member(request_der, &Member::Agency(agency.clone()), validity, now)
+    }
+
+    /// A certificate for the key of a PKCS#10 request, in the name of `member`. Returns PEM.
     ///
     /// Only the key and the proof of possessing it are taken from the request: every name, usage
     /// and constraint it asks for is ignored.
@@ -149,10 +160,10 @@ impl CertificateAuthority {
     /// # Errors
     /// [`CaError::Request`] if it is malformed, not self-signed or not ECDSA P-256; else as
     /// [`CertificateAuthority::issue_server`].
-    pub fn issue_agency(
+    pub fn issue_member(
         &self,
         request_der: &[u8],
-        agency: &AgencyName,
+        member: &Member,
         validity: Duration,
         now: SystemTime,
     ) -> Result<String, CaError> {
@@ -163,8 +174,8 @@ impl CertificateAuthority {
         if PublicKeyData::algorithm(&request.public_key) != &PKCS_ECDSA_P256_SHA256 {
             return Err(CaError::Request("the key must be ECDSA P-256 with SHA-256".into()));
         }
-        let mut params = self.leaf(agency.as_str(), now, validity)?;
-        params.subject_alt_names.push(uri(self.trust_domain.agency_uri(agency))?);
+        let mut params = self.leaf(&member.to_string(), now, validity)?;
+        params.subject_alt_names.push(uri(self.trust_domain.member_uri(member))?);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let issuer = self.issuer()?;
         let certificate = params.signed_by(&request.public_key, &issuer).map_err(generator)?;

@@ -105,8 +105,26 @@ pub fn public_key(der: &[u8]) -> Result<Vec<u8>, CertificateFault> {
     Ok(parse(der)?.public_key().raw.to_vec())
 }
 
+/// SHA-256 over the DER encoding of the subject's public key: what a certificate's key is known by.
+///
+/// # Errors
+/// [`CertificateFault::Der`].
+pub fn key_fingerprint(der: &[u8]) -> Result<Fingerprint, CertificateFault> {
+    Ok(Fingerprint::of(parse(der)?.public_key().raw))
+}
+
+/// The serial number, lower-case hexadecimal, at most the 20 octets that RFC 5280 allows.
+///
+/// # Errors
+/// [`CertificateFault::Der`].
+pub fn serial(der: &[u8]) -> Result<String, CertificateFault> {
+    let certificate = parse(der)?;
+    let bytes = certificate.raw_serial();
+    Ok(hex::encode(bytes.get(..bytes.len().min(20)).unwrap_or(bytes)))
+}
+
 /// A point in time as people read it, UTC.
-pub(crate) fn utc(time: SystemTime) -> String {
+pub fn utc(time: SystemTime) -> String {
     use time::format_description::well_known::Rfc3339;
     let seconds = match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),

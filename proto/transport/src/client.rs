@@ -15,6 +15,7 @@ use crate::connector::Connector;
 use crate::credentials::NodeCredentials;
 use crate::error::TransportError;
 use crate::identity::TrustDomain;
+use crate::proxy::Proxy;
 use crate::tls;
 
 /// HTTP/2 flow-control windows: the aggregator may have this much in flight to us.
@@ -28,6 +29,8 @@ const FRAME_BYTES: u32 = 256 * 1024;
 pub struct ClientOptions {
     /// The federation's trust domain.
     pub trust_domain: TrustDomain,
+    /// The way out, if it is not a direct one.
+    pub proxy: Option<Proxy>,
     /// Limit for name resolution and TCP.
     pub connect_timeout: Duration,
     /// Limit for the TLS handshake.
@@ -42,6 +45,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             trust_domain: TrustDomain::default(),
+            proxy: None,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             keep_alive_interval: Duration::from_secs(20),
@@ -79,6 +83,23 @@ pub async fn connect_for_enrolment(
     open(endpoint, config, None, options).await
 }
 
+/// As [`connect_for_enrolment`], with a certificate of the agency's own authority (chain and key,
+/// PEM).
+///
+/// # Errors
+/// Any [`TransportError`].
+pub async fn connect_for_enrolment_with(
+    endpoint: &str,
+    ca: Fingerprint,
+    chain_pem: &str,
+    key_pem: &str,
+    options: &ClientOptions,
+) -> Result<Channel, TransportError> {
+    let config = tls::enrolling_with(ca, Some((chain_pem, key_pem)), &options.trust_domain)?;
+    let not_after = crate::credentials::not_after(chain_pem)?;
+    open(endpoint, config, Some(not_after), options).await
+}
+
 async fn open(
     endpoint: &str,
     config: ClientConfig,
@@ -97,6 +118,7 @@ async fn open(
     let connector = Connector {
         host,
         port,
+        proxy: options.proxy.clone(),
         endpoint: authority.clone(),
         server_name,
         config: Arc::new(config),

@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::{Step, TransportError};
+use crate::proxy::Proxy;
 use crate::socket;
 
 /// Everything an attempt needs; a channel keeps it for reconnecting.
@@ -26,6 +27,7 @@ use crate::socket;
 pub(crate) struct Connector {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) proxy: Option<Proxy>,
     /// `host:port`, for errors.
     pub(crate) endpoint: String,
     pub(crate) server_name: ServerName<'static>,
@@ -59,11 +61,21 @@ impl Connector {
 
     async fn tcp(&self) -> Result<TcpStream, TransportError> {
         let connected = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            let stream = match &self.proxy {
+                Some(proxy) => proxy.connect(&self.endpoint).await?,
+                None => TcpStream::connect((self.host.as_str(), self.port)).await?,
+            };
             socket::tune(&stream)?;
             Ok(stream)
         };
-        connected.await.map_err(|e| TransportError::from_connect(&self.endpoint, &e))
+        connected.await.map_err(|e: io::Error| match &self.proxy {
+            Some(proxy) => TransportError::Proxy {
+                endpoint: self.endpoint.clone(),
+                proxy: proxy.to_string(),
+                problem: e.to_string(),
+            },
+            None => TransportError::from_connect(&self.endpoint, &e),
+        })
     }
 
     async fn tls(&self, stream: TcpStream) -> Result<Admitted, TransportError> {

@@ -9,12 +9,13 @@ use std::time::SystemTime;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tributary_wire::AgencyName;
+use tributary_wire::{AgencyName, Member};
 use zeroize::Zeroizing;
 
-use crate::certificate::{self, CertificateFault};
+use crate::certificate::{self, CertificateFault, Fingerprint};
 use crate::files::{self, Entry, FileError};
 use crate::identity::{self, IdentityError, TrustDomain};
+use crate::revocation::PeerCertificate;
 
 const CA: &str = "ca.pem";
 const CHAIN: &str = "chain.pem";
@@ -59,6 +60,9 @@ pub enum CredentialsError {
     /// The key is not the certificate's, or TLS cannot use it.
     #[error("{KEY} and {CHAIN} cannot be used together: {0}")]
     Mismatch(String),
+    /// A revocation list that cannot be read.
+    #[error("the revocation list of the authority cannot be read; it must be PEM")]
+    RevocationList,
     /// The certificate does not say who it speaks for.
     #[error("{CHAIN}: {0}")]
     Identity(#[from] IdentityError),
@@ -99,12 +103,52 @@ impl NodeCredentials {
         Ok(identity::agency_of(&leaf(&self.chain_pem)?, trust_domain)?)
     }
 
+    /// The member that the certificate names.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Certificate`] or [`CredentialsError::Identity`].
+    pub fn member(&self, trust_domain: &TrustDomain) -> Result<Member, CredentialsError> {
+        Ok(identity::member_of(&leaf(&self.chain_pem)?, trust_domain)?)
+    }
+
+    /// Serial number, key and validity of the certificate.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Certificate`].
+    pub fn certificate(&self) -> Result<PeerCertificate, CredentialsError> {
+        PeerCertificate::read(&leaf(&self.chain_pem)?, false).map_err(in_chain)
+    }
+
+    /// Fingerprints of the authorities that are trusted.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Certificate`].
+    pub fn authorities(&self) -> Result<Vec<Fingerprint>, CredentialsError> {
+        crate::members::authority_fingerprints(&self.ca_pem)
+    }
+
     /// When the certificate ends.
     ///
     /// # Errors
     /// [`CredentialsError::Certificate`].
     pub fn not_after(&self) -> Result<SystemTime, CredentialsError> {
         not_after(&self.chain_pem)
+    }
+
+    /// When to renew the certificate: see [`crate::renew::due`].
+    ///
+    /// # Errors
+    /// [`CredentialsError::Certificate`].
+    pub fn renewal_due(&self) -> Result<SystemTime, CredentialsError> {
+        renewal_due(&self.chain_pem)
+    }
+
+    /// Checks that key, certificate and authorities can be used together.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self, trust_domain: &TrustDomain) -> Result<(), CredentialsError> {
+        crate::tls::node(self, trust_domain).map(drop)
     }
 }
 
@@ -140,6 +184,14 @@ impl ServerCredentials {
     pub fn not_after(&self) -> Result<SystemTime, CredentialsError> {
         not_after(&self.chain_pem)
     }
+
+    /// When to renew the certificate: see [`crate::renew::due`].
+    ///
+    /// # Errors
+    /// [`CredentialsError::Certificate`].
+    pub fn renewal_due(&self) -> Result<SystemTime, CredentialsError> {
+        renewal_due(&self.chain_pem)
+    }
 }
 
 impl fmt::Debug for NodeCredentials {
@@ -169,15 +221,20 @@ pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, Credentia
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| CredentialsError::Key)
 }
 
-fn leaf(chain_pem: &str) -> Result<CertificateDer<'static>, CredentialsError> {
-    certificate::leaf_from_pem(chain_pem)
-        .map_err(|fault| CredentialsError::Certificate { file: CHAIN, fault })
+pub(crate) fn leaf(chain_pem: &str) -> Result<CertificateDer<'static>, CredentialsError> {
+    certificate::leaf_from_pem(chain_pem).map_err(in_chain)
 }
 
-fn not_after(chain_pem: &str) -> Result<SystemTime, CredentialsError> {
-    let validity = certificate::validity(&leaf(chain_pem)?)
-        .map_err(|fault| CredentialsError::Certificate { file: CHAIN, fault })?;
-    Ok(validity.not_after)
+pub(crate) fn not_after(chain_pem: &str) -> Result<SystemTime, CredentialsError> {
+    Ok(certificate::validity(&leaf(chain_pem)?).map_err(in_chain)?.not_after)
+}
+
+fn renewal_due(chain_pem: &str) -> Result<SystemTime, CredentialsError> {
+    crate::renew::due(&leaf(chain_pem)?).map_err(in_chain)
+}
+
+fn in_chain(fault: CertificateFault) -> CredentialsError {
+    CredentialsError::Certificate { file: CHAIN, fault }
 }
 
 #[cfg(test)]

@@ -40,6 +40,12 @@ pub enum TransportError {
     /// No way there.
     #[error("{endpoint}: cannot be reached ({problem}); check the name, the network and the proxy")]
     Unreachable { endpoint: String, problem: String },
+    /// The proxy cannot be reached, or does not let us through.
+    #[error(
+        "{endpoint}: no way through the proxy {proxy}: {problem}; check `proxy` in the \
+         configuration, HTTPS_PROXY and NO_PROXY, and ask for this address to be allowed"
+    )]
+    Proxy { endpoint: String, proxy: String, problem: String },
     /// A step took too long.
     #[error("{endpoint}: {} did not finish within {limit:?}; check firewall and network", step.name())]
     TimedOut { endpoint: String, step: Step, limit: Duration },
@@ -88,8 +94,11 @@ pub enum TransportError {
     /// The server cannot tell from our certificate who we are.
     #[error("{endpoint}: our certificate names no agency of this federation; enrol again")]
     OwnCertificateNotAnAgency { endpoint: String },
-    /// The agency is revoked.
-    #[error("{endpoint}: this agency is revoked; talk to the people who run the aggregator")]
+    /// The member or its certificate is revoked.
+    #[error(
+        "{endpoint}: this agency, or this certificate of it, is revoked; talk to the people who run \
+         the aggregator: a new token lets it in again"
+    )]
     Revoked { endpoint: String },
     /// The other side hung up.
     #[error("{endpoint}: the other side closed the connection; it may be full or stopping")]
@@ -129,6 +138,7 @@ impl TransportError {
             self,
             Self::ConnectionRefused { .. }
                 | Self::Unreachable { .. }
+                | Self::Proxy { .. }
                 | Self::TimedOut { .. }
                 | Self::Closed { .. }
                 | Self::Rpc { .. }

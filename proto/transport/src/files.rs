@@ -104,12 +104,17 @@ pub fn recover(folder: &Path, group: &str, names: &[&str]) -> Result<(), FileErr
     for name in names {
         let path = folder.join(name);
         let pending = with_suffix(&path, PENDING);
-        if pending.exists() {
-            rename(&pending, &path)?;
+        // Another process that reads this folder may be finishing the same change beside us.
+        match fs::rename(&pending, &path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, &e)),
+            _ => {}
         }
     }
     sync_folder(folder)?;
-    fs::remove_file(&marker).map_err(|e| io_error(&marker, &e))?;
+    match fs::remove_file(&marker) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&marker, &e)),
+        _ => {}
+    }
     sync_folder(folder)
 }
 

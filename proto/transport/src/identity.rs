@@ -1,13 +1,16 @@
 //! Who a certificate speaks for.
 //!
-//! A certificate names its holder by exactly one URI (SPIFFE): an agency by
-//! `spiffe://<trust domain>/agency/<name>`, the aggregator by `spiffe://<trust domain>/aggregator`.
-//! [`agency_of`] is the only place that turns a certificate into an agency; it assumes that the
-//! chain has been verified.
+//! A certificate of the federation names its holder by exactly one URI (SPIFFE): an agency by
+//! `spiffe://<trust domain>/agency/<name>`, a person by `spiffe://<trust domain>/role/<role>/<name>`,
+//! the aggregator by `spiffe://<trust domain>/aggregator`. [`member_of`] is the only place that turns
+//! such a certificate into a member; it assumes that the chain has been verified. A certificate of an
+//! agency's own authority carries a name of that agency's choice, which is compared by
+//! [`ForeignName::check`].
 
 use std::fmt;
+use std::str::FromStr;
 
-use tributary_wire::{AgencyName, Text};
+use tributary_wire::{AgencyName, Member, PersonName, Text};
 use x509_parser::extensions::GeneralName;
 
 use crate::certificate;
@@ -39,6 +42,23 @@ pub enum IdentityError {
         /// The trust domain expected.
         trust_domain: String,
     },
+    /// The URI is nobody of this federation.
+    #[error("the certificate is for {uri}, which is no member of {trust_domain}")]
+    NotAMember {
+        /// The URI found, shortened.
+        uri: String,
+        /// The trust domain expected.
+        trust_domain: String,
+    },
+    /// A certificate of an agency's own authority has another name than agreed.
+    #[error("the certificate does not carry the name {expected} that was agreed with the agency")]
+    ForeignName {
+        /// The name expected.
+        expected: String,
+    },
+    /// Text that describes no name.
+    #[error("{0:?} is no name of a certificate: write URI:spiffe://... or DNS:host.example")]
+    NameText(String),
     /// The URI is not the aggregator of this federation.
     #[error("the certificate is for {uri}, which is not the aggregator of {trust_domain}")]
     NotTheAggregator {
@@ -68,6 +88,14 @@ impl TrustDomain {
         format!("spiffe://{}/agency/{agency}", self.0)
     }
 
+    /// The URI of a member.
+    pub fn member_uri(&self, member: &Member) -> String {
+        match member {
+            Member::Agency(agency) => self.agency_uri(agency),
+            Member::Person(role, name) => format!("spiffe://{}/role/{role}/{name}", self.0),
+        }
+    }
+
     /// The URI of the aggregator.
     pub fn aggregator_uri(&self) -> String {
         format!("spiffe://{}/aggregator", self.0)
@@ -86,20 +114,102 @@ impl fmt::Display for TrustDomain {
     }
 }
 
-/// The agency that a verified certificate speaks for.
+/// The member that a verified certificate of the federation's authority speaks for.
 ///
 /// # Errors
-/// Any [`IdentityError`] but `NotTheAggregator`.
-pub fn agency_of(der: &[u8], trust_domain: &TrustDomain) -> Result<AgencyName, IdentityError> {
+/// [`IdentityError::Unreadable`], [`IdentityError::UriCount`] or [`IdentityError::NotAMember`].
+pub fn member_of(der: &[u8], trust_domain: &TrustDomain) -> Result<Member, IdentityError> {
     let uri = only_uri(der)?;
     uri.strip_prefix("spiffe://")
         .and_then(|rest| rest.strip_prefix(trust_domain.0.as_str()))
-        .and_then(|rest| rest.strip_prefix("/agency/"))
-        .and_then(|name| AgencyName::new(name).ok())
-        .ok_or_else(|| IdentityError::NotAnAgency {
+        .and_then(member_of_path)
+        .ok_or_else(|| IdentityError::NotAMember {
             uri: Text::clipped(&uri).into_string(),
             trust_domain: trust_domain.0.clone(),
         })
+}
+
+/// The agency that a verified certificate speaks for.
+///
+/// # Errors
+/// [`IdentityError::Unreadable`], [`IdentityError::UriCount`] or [`IdentityError::NotAnAgency`].
+pub fn agency_of(der: &[u8], trust_domain: &TrustDomain) -> Result<AgencyName, IdentityError> {
+    match member_of(der, trust_domain) {
+        Ok(Member::Agency(agency)) => Ok(agency),
+        Ok(person) => Err(IdentityError::NotAnAgency {
+            uri: trust_domain.member_uri(&person),
+            trust_domain: trust_domain.0.clone(),
+        }),
+        Err(IdentityError::NotAMember { uri, trust_domain }) => {
+            Err(IdentityError::NotAnAgency { uri, trust_domain })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// `/agency/<name>` or `/role/<role>/<name>`.
+fn member_of_path(path: &str) -> Option<Member> {
+    if let Some(name) = path.strip_prefix("/agency/") {
+        return AgencyName::new(name).ok().map(Member::Agency);
+    }
+    let (role, name) = path.strip_prefix("/role/")?.split_once('/')?;
+    Some(Member::Person(role.parse().ok()?, PersonName::new(name).ok()?))
+}
+
+/// The name that an agency's own authority writes into the node's certificate, as agreed with the
+/// central team: one URI or one DNS name, compared in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForeignName {
+    /// A URI, such as a SPIFFE identity of the agency's own trust domain.
+    Uri(String),
+    /// A DNS name.
+    Dns(String),
+}
+
+impl ForeignName {
+    /// Checks that a verified certificate carries this name.
+    ///
+    /// # Errors
+    /// [`IdentityError::ForeignName`] or [`IdentityError::Unreadable`].
+    pub fn check(&self, der: &[u8]) -> Result<(), IdentityError> {
+        let certificate = certificate::parse(der).map_err(|_| IdentityError::Unreadable)?;
+        let names = certificate.subject_alternative_name();
+        let names = names.map_err(|_| IdentityError::Unreadable)?;
+        let found = names.iter().flat_map(|extension| &extension.value.general_names).any(|name| {
+            match (name, self) {
+                (GeneralName::URI(uri), Self::Uri(wanted)) => uri == wanted,
+                (GeneralName::DNSName(dns), Self::Dns(wanted)) => dns.eq_ignore_ascii_case(wanted),
+                _ => false,
+            }
+        });
+        if found { Ok(()) } else { Err(IdentityError::ForeignName { expected: self.to_string() }) }
+    }
+}
+
+impl fmt::Display for ForeignName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uri(uri) => write!(f, "URI:{uri}"),
+            Self::Dns(name) => write!(f, "DNS:{name}"),
+        }
+    }
+}
+
+impl FromStr for ForeignName {
+    type Err = IdentityError;
+
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        let error = || IdentityError::NameText(Text::clipped(text).into_string());
+        let plain = |name: &str| {
+            (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
+        };
+        match text.split_once(':').ok_or_else(error)? {
+            ("URI", uri) if plain(uri) && uri.contains("://") => Ok(Self::Uri(uri.to_owned())),
+            // A wildcard would be anybody's below it.
+            ("DNS", name) if plain(name) && !name.contains('*') => Ok(Self::Dns(name.to_owned())),
+            _ => Err(error()),
+        }
+    }
 }
 
 /// Checks that a verified certificate speaks for the aggregator.
@@ -191,6 +301,43 @@ mod tests {
             );
         }
         assert_eq!(agency_of(b"junk", &domain), Err(IdentityError::Unreadable));
+    }
+
+    #[test]
+    fn people_have_a_role_and_a_name_and_are_no_agency() {
+        let domain = TrustDomain::default();
+        let ada = certificate(&["spiffe://tributary/role/researcher/ada"]);
+        let member: Member = "researcher/ada".parse().unwrap();
+        assert_eq!(member_of(&ada, &domain).unwrap(), member);
+        assert_eq!(domain.member_uri(&member), "spiffe://tributary/role/researcher/ada");
+        assert!(matches!(agency_of(&ada, &domain), Err(IdentityError::NotAnAgency { .. })));
+        for uri in [
+            "spiffe://tributary/role/king/ada",
+            "spiffe://tributary/role/researcher",
+            "spiffe://tributary/role/researcher/",
+            "spiffe://tributary/role/researcher/ada/x",
+            "spiffe://tributary/role/Researcher/ada",
+            "spiffe://tributary/role//ada",
+            "spiffe://elsewhere/role/researcher/ada",
+        ] {
+            let error = member_of(&certificate(&[uri]), &domain).unwrap_err();
+            assert!(matches!(error, IdentityError::NotAMember { .. }), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_an_agency_s_own_authority_is_compared_in_full() {
+        let theirs = certificate(&["spiffe://nih.example/node"]);
+        let check = |name: &str| name.parse::<ForeignName>().unwrap().check(&theirs);
+        check("URI:spiffe://nih.example/node").unwrap();
+        check("DNS:HOST.example").unwrap();
+        for other in ["URI:spiffe://nih.example/node2", "DNS:example", "DNS:a.host.example"] {
+            assert!(matches!(check(other), Err(IdentityError::ForeignName { .. })), "{other}");
+        }
+        for text in ["", "host.example", "DNS:", "DNS:*.example", "URI:x", "IP:10.0.0.1", "DNS:a b"]
+        {
+            assert!(text.parse::<ForeignName>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,19 +7,27 @@
 //! on this layer: TLS keeps outsiders out, signatures keep the aggregator honest.
 
 mod accept;
+pub mod access;
 pub mod backoff;
 pub mod ca;
 pub mod certificate;
 pub mod client;
+mod complaints;
 mod connector;
 pub mod credentials;
 pub mod enrol;
 mod error;
 pub mod files;
 pub mod identity;
+pub mod members;
+pub mod observe;
 mod peer;
+pub mod process;
+mod proxy;
+pub mod renew;
 pub mod request;
-mod revocation;
+pub mod revocation;
+mod seats;
 pub mod server;
 mod services;
 mod socket;
@@ -30,16 +38,21 @@ mod verify;
 pub use backoff::Backoff;
 pub use ca::{CaError, CertificateAuthority};
 pub use certificate::Fingerprint;
-pub use client::{ClientOptions, connect, connect_for_enrolment};
+pub use client::{ClientOptions, connect, connect_for_enrolment, connect_for_enrolment_with};
 pub use credentials::{CredentialsError, NodeCredentials, ServerCredentials};
-pub use enrol::{EnrolError, Enrolment, enrol};
+pub use enrol::{EnrolError, Enrolment, OwnCertificate, enrol, enrol_with};
 pub use error::{Step, TransportError};
-pub use identity::{IdentityError, TrustDomain};
-pub use peer::{PeerIdentity, PeerInfo, require_agency};
+pub use identity::{ForeignName, IdentityError, TrustDomain};
+pub use members::{ClientAuthorities, ForeignAuthority};
+pub use peer::{PeerIdentity, PeerInfo, require_agency, require_member};
+pub use proxy::{Proxy, ProxyError};
+pub use renew::RenewError;
 pub use request::CertificateRequest;
-pub use revocation::{RevocationList, Revocations};
+pub use revocation::{PeerCertificate, Refusals, RevocationList, Revocations};
 pub use server::{ServerOptions, ServerTls, serve};
-pub use services::{enrolment_client, federation_client, routes};
+pub use services::{
+    control_client, enrolment_client, federation_client, membership_client, routes, with_control,
+};
 pub use tls::install_provider;
 pub use token::{EnrolmentToken, TokenError};
-pub use tributary_wire::AgencyName;
+pub use tributary_wire::{AgencyName, Member, PersonName, Role};

@@ -2,7 +2,7 @@
 //! [`serve`].
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -10,9 +10,11 @@ use tokio::sync::{oneshot, watch};
 use tonic::service::Routes;
 
 use crate::accept;
+use crate::access::GateLayer;
 use crate::credentials::{CredentialsError, ServerCredentials};
 use crate::error::TransportError;
 use crate::identity::TrustDomain;
+use crate::members::{ClientAuthorities, MemberVerifier};
 use crate::revocation::RevocationList;
 use crate::tls;
 
@@ -32,8 +34,13 @@ pub struct ServerOptions {
     pub handshake_timeout: Duration,
     /// Handshakes at the same time; further connections wait in the operating system's queue.
     pub max_handshakes: usize,
-    /// Connections of agencies at the same time; further ones are refused.
+    /// Handshakes of one address at the same time; further connections are closed at once.
+    pub max_handshakes_per_address: usize,
+    /// Connections of members at the same time; further ones are refused.
     pub max_connections: usize,
+    /// Connections of one member at the same time; further ones are refused. A node needs one, and
+    /// for a moment a second where it replaces a lost one.
+    pub max_connections_per_member: usize,
     /// Connections without a certificate at the same time; further ones are refused.
     pub max_anonymous_connections: usize,
     /// A connection without a certificate is closed after this time: enrolment is one call.
@@ -51,7 +58,9 @@ impl Default for ServerOptions {
         Self {
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 128,
+            max_handshakes_per_address: 64,
             max_connections: 4096,
+            max_connections_per_member: 8,
             max_anonymous_connections: 128,
             anonymous_lifetime: Duration::from_secs(60),
             keep_alive_interval: Duration::from_secs(20),
@@ -61,30 +70,37 @@ impl Default for ServerOptions {
     }
 }
 
-/// The aggregator's TLS settings. They can be replaced while it serves; the new ones hold for new
-/// connections.
+/// The aggregator's TLS settings. They can be replaced while it serves: the new ones hold for new
+/// connections, and a live one whose certificate they no longer accept is closed.
 #[derive(Debug)]
 pub struct ServerTls {
-    config: RwLock<Arc<rustls::ServerConfig>>,
+    current: watch::Sender<Arc<Current>>,
     trust_domain: TrustDomain,
     revocations: RevocationList,
 }
 
+/// The settings of one moment.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) config: Arc<rustls::ServerConfig>,
+    pub(crate) members: Arc<MemberVerifier>,
+}
+
 impl ServerTls {
-    /// Settings from the aggregator's credentials and the authorities (PEM, one or more) whose
-    /// agencies may connect.
+    /// Settings from the aggregator's credentials and the authorities whose members may connect (PEM
+    /// of the federation's own, or [`ClientAuthorities`]).
     ///
     /// # Errors
     /// [`CredentialsError`] if they cannot be used.
     pub fn new(
         credentials: &ServerCredentials,
-        client_ca_pem: &str,
+        clients: impl Into<ClientAuthorities>,
         trust_domain: TrustDomain,
         revocations: RevocationList,
     ) -> Result<Self, CredentialsError> {
-        let config =
-            tls::aggregator(credentials, client_ca_pem, &trust_domain, revocations.clone())?;
-        Ok(Self { config: RwLock::new(Arc::new(config)), trust_domain, revocations })
+        let current =
+            Current::new(credentials, &clients.into(), &trust_domain, revocations.clone())?;
+        Ok(Self { current: watch::Sender::new(Arc::new(current)), trust_domain, revocations })
     }
 
     /// Replaces credentials and authorities. On an error the old ones stay.
@@ -94,24 +110,34 @@ impl ServerTls {
     pub fn replace(
         &self,
         credentials: &ServerCredentials,
-        client_ca_pem: &str,
+        clients: impl Into<ClientAuthorities>,
     ) -> Result<(), CredentialsError> {
         let revocations = self.revocations.clone();
-        let fresh = tls::aggregator(credentials, client_ca_pem, &self.trust_domain, revocations)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        let fresh = Current::new(credentials, &clients.into(), &self.trust_domain, revocations)?;
+        self.current.send_replace(Arc::new(fresh));
         Ok(())
     }
 
-    pub(crate) fn current(&self) -> Arc<rustls::ServerConfig> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
     }
 
     pub(crate) fn revocations(&self) -> &RevocationList {
         &self.revocations
+    }
+}
+
+impl Current {
+    fn new(
+        credentials: &ServerCredentials,
+        clients: &ClientAuthorities,
+        trust_domain: &TrustDomain,
+        revocations: RevocationList,
+    ) -> Result<Self, CredentialsError> {
+        let members = MemberVerifier::new(clients, trust_domain.clone(), revocations)?;
+        let members = Arc::new(members);
+        let config = Arc::new(tls::aggregator(credentials, members.clone())?);
+        Ok(Self { config, members })
     }
 }
 
@@ -137,7 +163,8 @@ pub async fn serve(
         .initial_connection_window_size(WINDOW_BYTES)
         .max_concurrent_streams(STREAMS)
         .max_frame_size(FRAME_BYTES)
-        .http2_max_header_list_size(HEADER_BYTES);
+        .http2_max_header_list_size(HEADER_BYTES)
+        .layer(GateLayer);
     let incoming = accept::incoming(listener, tls, options, stopped);
     let signal = async move {
         shutdown.await;

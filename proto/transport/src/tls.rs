@@ -14,8 +14,8 @@ use crate::credentials::{
     CredentialsError, NodeCredentials, ServerCredentials, authorities, chain, private_key,
 };
 use crate::identity::TrustDomain;
-use crate::revocation::RevocationList;
-use crate::verify::{AgencyVerifier, AggregatorVerifier, PinnedVerifier};
+use crate::members::MemberVerifier;
+use crate::verify::{AggregatorVerifier, PinnedVerifier};
 
 /// gRPC speaks HTTP/2 and nothing else.
 const ALPN: &[u8] = b"h2";
@@ -66,33 +66,46 @@ pub fn enrolling_node(
     ca: Fingerprint,
     trust_domain: &TrustDomain,
 ) -> Result<ClientConfig, CredentialsError> {
-    let verifier = PinnedVerifier::new(ca, provider(), trust_domain.clone());
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(full_handshakes_only(config))
+    enrolling_with(ca, None, trust_domain)
 }
 
-/// Settings of the aggregator. `client_ca_pem` holds the authorities whose agencies may connect.
+/// As [`enrolling_node`], for one that shows a certificate of its agency's own authority (chain and
+/// key, PEM).
 ///
 /// # Errors
 /// [`CredentialsError`] if they cannot be used.
-pub fn aggregator(
-    credentials: &ServerCredentials,
-    client_ca_pem: &str,
+pub fn enrolling_with(
+    ca: Fingerprint,
+    own: Option<(&str, &str)>,
     trust_domain: &TrustDomain,
-    revocations: RevocationList,
+) -> Result<ClientConfig, CredentialsError> {
+    let verifier = PinnedVerifier::new(ca, provider(), trust_domain.clone());
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match own {
+        Some((chain_pem, key_pem)) => builder
+            .with_client_auth_cert(chain(chain_pem)?, private_key(key_pem)?)
+            .map_err(unusable)?,
+        None => builder.with_no_client_auth(),
+    };
+    Ok(full_handshakes_only(config))
+}
+
+/// Settings of the aggregator, with its check of members.
+///
+/// # Errors
+/// [`CredentialsError`] if the credentials cannot be used.
+pub(crate) fn aggregator(
+    credentials: &ServerCredentials,
+    members: Arc<MemberVerifier>,
 ) -> Result<ServerConfig, CredentialsError> {
-    let roots = authorities(client_ca_pem)?;
-    let verifier = AgencyVerifier::new(roots, provider(), trust_domain.clone(), revocations)
-        .map_err(CredentialsError::Mismatch)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(unusable)?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(members)
         .with_single_cert(chain(&credentials.chain_pem)?, private_key(&credentials.key_pem)?)
         .map_err(unusable)?;
     config.alpn_protocols = vec![ALPN.to_vec()];

@@ -1,6 +1,7 @@
-//! The one-time enrolment token that an operator carries to an agency.
+//! The one-time enrolment token that an operator carries to an agency, or to a person who is to have
+//! a role.
 //!
-//! `trb1_` and base64url (no padding) of: length of the agency's name (1 byte), the name, SHA-256
+//! `trb1_` and base64url (no padding) of: length of the member's name (1 byte), the name, SHA-256
 //! fingerprint of the aggregator's authority (32), secret (32), expiry in seconds since 1970 (8,
 //! big-endian), and the first 4 bytes of SHA-256 over all that, which catches a token that was cut
 //! while copying. The fingerprint lets the node authenticate the aggregator before it trusts
@@ -13,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tributary_wire::AgencyName;
+use tributary_wire::Member;
 use zeroize::Zeroizing;
 
 use crate::certificate::Fingerprint;
@@ -26,7 +27,7 @@ const HASH_LABEL: &[u8] = b"tributary/enrolment-token/v1\0";
 /// A token: a secret. It has no `Clone`; [`fmt::Display`] prints it in full for the operator, and
 /// must not be used in logs.
 pub struct EnrolmentToken {
-    agency: AgencyName,
+    member: Member,
     ca: Fingerprint,
     secret: Zeroizing<[u8; 32]>,
     expires: u64,
@@ -53,19 +54,20 @@ pub enum TokenError {
 }
 
 impl EnrolmentToken {
-    /// Draws a token for `agency`, valid until `expires` (whole seconds).
+    /// Draws a token for `member`, valid until `expires` (whole seconds).
     ///
     /// # Errors
     /// [`TokenError::Expiry`] or [`TokenError::Randomness`].
     pub fn new(
-        agency: AgencyName,
+        member: impl Into<Member>,
         ca: Fingerprint,
         expires: SystemTime,
     ) -> Result<Self, TokenError> {
+        let member = member.into();
         let expires = expires.duration_since(UNIX_EPOCH).map_err(|_| TokenError::Expiry)?.as_secs();
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(|_| TokenError::Randomness)?;
-        Ok(Self { agency, ca, secret, expires })
+        Ok(Self { member, ca, secret, expires })
     }
 
     /// Reads a token; surrounding white space is ignored.
@@ -78,9 +80,9 @@ impl EnrolmentToken {
         Self::from_bytes(&Zeroizing::new(bytes)).ok_or(TokenError::Damaged)
     }
 
-    /// The agency that the token is for.
-    pub fn agency(&self) -> &AgencyName {
-        &self.agency
+    /// Whom the token is for.
+    pub fn member(&self) -> &Member {
+        &self.member
     }
 
     /// Fingerprint of the authority that the aggregator must show.
@@ -107,7 +109,7 @@ impl EnrolmentToken {
     }
 
     /// What the aggregator's database keeps. It covers every field, so that a token with another
-    /// agency or a later expiry is simply unknown.
+    /// member or a later expiry is simply unknown.
     pub fn secret_hash(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(HASH_LABEL);
@@ -119,10 +121,11 @@ impl EnrolmentToken {
 
     /// The payload without its checksum.
     fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let name = self.agency.as_str().as_bytes();
+        let name = self.member.to_string();
+        let name = name.as_bytes();
         // Reserved in full: growing would leave copies of the secret behind.
         let mut out = Zeroizing::new(Vec::with_capacity(1 + name.len() + 72 + CHECKSUM));
-        // A name has at most 63 bytes.
+        // A name has at most 63 bytes, a role with its slash 11 more.
         out.push(name.len() as u8);
         out.extend_from_slice(name);
         out.extend_from_slice(&self.ca.0);
@@ -141,8 +144,8 @@ impl EnrolmentToken {
         let (ca, rest) = rest.split_first_chunk::<32>()?;
         let (secret, rest) = rest.split_first_chunk::<32>()?;
         let expires = u64::from_be_bytes(rest.try_into().ok()?);
-        let agency = AgencyName::new(std::str::from_utf8(name).ok()?).ok()?;
-        Some(Self { agency, ca: Fingerprint(*ca), secret: Zeroizing::new(*secret), expires })
+        let member = std::str::from_utf8(name).ok()?.parse().ok()?;
+        Some(Self { member, ca: Fingerprint(*ca), secret: Zeroizing::new(*secret), expires })
     }
 }
 
@@ -167,7 +170,7 @@ impl fmt::Display for EnrolmentToken {
 
 impl fmt::Debug for EnrolmentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EnrolmentToken({}, secret <redacted>)", self.agency)
+        write!(f, "EnrolmentToken({}, secret <redacted>)", self.member)
     }
 }
 
@@ -185,9 +188,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn token(agency: &str) -> EnrolmentToken {
+    fn token(member: &str) -> EnrolmentToken {
         let expires = UNIX_EPOCH + Duration::from_secs(2_000_000_000);
-        EnrolmentToken::new(AgencyName::new(agency).unwrap(), Fingerprint([3; 32]), expires)
+        EnrolmentToken::new(member.parse::<Member>().unwrap(), Fingerprint([3; 32]), expires)
             .unwrap()
     }
 
@@ -195,12 +198,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn tokens_read_back(agency in "[a-z0-9-]{1,63}") {
-            let token = token(&agency);
+        fn tokens_read_back(member in "(operator/|researcher/|auditor/|)[a-z0-9-]{1,63}") {
+            let token = token(&member);
             let text = token.to_string();
             prop_assert!(text.len() <= tributary_wire::limits::MAX_TOKEN_CHARS);
             let read = EnrolmentToken::parse(&format!("  {text}\n")).unwrap();
-            prop_assert_eq!(read.agency().as_str(), agency);
+            prop_assert_eq!(read.member().to_string(), member);
             prop_assert_eq!(read.ca_fingerprint(), Fingerprint([3; 32]));
             prop_assert_eq!(read.expires(), token.expires());
             prop_assert_eq!(read.secret_hash(), token.secret_hash());
@@ -217,7 +220,7 @@ mod tests {
     #[test]
     fn a_known_token() {
         let token = EnrolmentToken {
-            agency: AgencyName::new("a").unwrap(),
+            member: "a".parse().unwrap(),
             ca: Fingerprint([1; 32]),
             secret: Zeroizing::new([2; 32]),
             expires: 1,
@@ -254,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_covers_agency_and_expiry() {
+    fn the_hash_covers_member_and_expiry() {
         let a = token("north");
         let mut b = EnrolmentToken::parse(&a.to_string()).unwrap();
         assert_eq!(a.secret_hash(), b.secret_hash());
         b.expires += 1;
         assert_ne!(a.secret_hash(), b.secret_hash());
         b.expires -= 1;
-        b.agency = AgencyName::new("south").unwrap();
+        b.member = "south".parse().unwrap();
         assert_ne!(a.secret_hash(), b.secret_hash());
     }
 

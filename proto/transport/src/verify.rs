@@ -1,23 +1,19 @@
-//! The three certificate checks of a handshake. Each is webpki's full verification plus one rule
-//! of ours: the aggregator must be the aggregator; an agency must be one and not revoked; during
-//! enrolment the root must be the one that the token names.
+//! The checks of the aggregator's certificate. Each is webpki's full verification plus one rule of
+//! ours: the aggregator must be the aggregator, and during enrolment the root must be the one that the
+//! token names. The check of members is in [`crate::members`].
 
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::certificate::Fingerprint;
 use crate::identity::{self, TrustDomain};
-use crate::revocation::RevocationList;
 
 /// The server did not show the pinned authority.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +37,6 @@ pub(crate) struct PinnedVerifier {
     trust_domain: TrustDomain,
 }
 
-/// The aggregator's check of an agency. Showing no certificate is allowed here; the services
-/// decide what such a client may call.
-#[derive(Debug)]
-pub(crate) struct AgencyVerifier {
-    webpki: Arc<dyn ClientCertVerifier>,
-    trust_domain: TrustDomain,
-    revocations: RevocationList,
-}
-
 impl AggregatorVerifier {
     pub(crate) fn new(
         roots: Vec<CertificateDer<'static>>,
@@ -70,21 +57,6 @@ impl PinnedVerifier {
         trust_domain: TrustDomain,
     ) -> Self {
         Self { provider, ca, trust_domain }
-    }
-}
-
-impl AgencyVerifier {
-    pub(crate) fn new(
-        roots: Vec<CertificateDer<'static>>,
-        provider: Arc<CryptoProvider>,
-        trust_domain: TrustDomain,
-        revocations: RevocationList,
-    ) -> Result<Self, String> {
-        let webpki = WebPkiClientVerifier::builder_with_provider(store(roots)?, provider)
-            .allow_unauthenticated()
-            .build()
-            .map_err(|e| e.to_string())?;
-        Ok(Self { webpki, trust_domain, revocations })
     }
 }
 
@@ -179,58 +151,7 @@ impl ServerCertVerifier for PinnedVerifier {
     }
 }
 
-impl ClientCertVerifier for AgencyVerifier {
-    fn client_auth_mandatory(&self) -> bool {
-        self.webpki.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.webpki.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let verified = self.webpki.verify_client_cert(end_entity, intermediates, now)?;
-        // The alert that follows from each error tells the node which one it was.
-        let agency = identity::agency_of(end_entity, &self.trust_domain).map_err(|error| {
-            tracing::warn!(%error, "refused a certificate of a trusted authority");
-            CertificateError::ApplicationVerificationFailure
-        })?;
-        if self.revocations.contains(&agency) {
-            tracing::warn!(%agency, "refused a revoked agency");
-            return Err(CertificateError::Revoked.into());
-        }
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
-    }
-}
-
-fn store(roots: Vec<CertificateDer<'static>>) -> Result<Arc<RootCertStore>, String> {
+pub(crate) fn store(roots: Vec<CertificateDer<'static>>) -> Result<Arc<RootCertStore>, String> {
     let mut store = RootCertStore::empty();
     for root in roots {
         store.add(root).map_err(|e| e.to_string())?;

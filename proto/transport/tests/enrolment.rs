@@ -12,7 +12,7 @@ use tributary_wire::session::ToNode;
 use tributary_wire::v1::EnrolReply;
 
 async fn attempt(world: &World, token: &EnrolmentToken) -> Result<Enrolment, EnrolError> {
-    enrol(&world.endpoint, token, [5; 32], "0.1.0", &ClientOptions::default()).await
+    enrol(&world.endpoint, token, Some([5; 32]), "0.1.0", &ClientOptions::default()).await
 }
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn a_token_becomes_an_identity() {
     let world = World::start().await;
     let token = EnrolmentToken::parse(&world.token("north").to_string()).unwrap();
     let enrolment = attempt(&world, &token).await.unwrap();
-    assert_eq!(enrolment.agency, agency("north"));
+    assert_eq!(enrolment.member, agency("north").into());
     assert_eq!(enrolment.aggregator_signing_key, [8; 32]);
     // Through the files, as after a restart.
     let folder = tempfile::tempdir().unwrap();
@@ -95,8 +95,8 @@ async fn a_reply_is_checked_before_it_is_accepted() {
             }),
         ),
         (
-            "there must be exactly one authority",
-            Box::new(|ca, _, reply| reply.ca_pem.push_str(ca.certificate_pem())),
+            "there are too many authorities",
+            Box::new(|ca, _, reply| reply.ca_pem = ca.certificate_pem().repeat(9)),
         ),
         ("the authority cannot be read", Box::new(|_, _, reply| reply.ca_pem = "x".into())),
         (
@@ -107,7 +107,7 @@ async fn a_reply_is_checked_before_it_is_accepted() {
             }),
         ),
         (
-            "the certificate is for another agency than the token",
+            "the certificate is for another member",
             Box::new(move |ca, request, reply| {
                 reply.certificate_chain_pem = issue(ca, request, "south", now);
             }),
@@ -125,12 +125,16 @@ async fn a_reply_is_checked_before_it_is_accepted() {
             }),
         ),
         (
-            "the certificate is for another agency than the token",
-            Box::new(|_, _, reply| reply.agency = "south".into()),
+            "it is for another member than the token",
+            Box::new(|_, _, reply| reply.member = "south".into()),
         ),
         (
             "the certificate cannot be read",
             Box::new(|_, _, reply| reply.certificate_chain_pem = "x".into()),
+        ),
+        (
+            "there is no certificate",
+            Box::new(|_, _, reply| reply.certificate_chain_pem = String::new()),
         ),
     ];
     let world = World::start().await;

@@ -173,13 +173,21 @@ async fn credentials_can_be_replaced_while_serving() {
     let next = authority();
     let credentials = next.issue_server(&["127.0.0.1"], HOUR, SystemTime::now()).unwrap();
     world.tls.replace(&credentials, next.certificate_pem()).unwrap();
+    // A live connection whose authority is gone ends.
+    let ended = timeout(SOON, old.receive()).await.expect("the connection is still open");
+    assert!(ended.is_err());
     let foreign = world.refusal(&world.node("north")).await;
     assert_eq!(foreign, TransportError::ForeignServer { endpoint: world.address() });
     let renewed = node_credentials(&next, "north", SystemTime::now());
-    assert!(connect(&world.endpoint, &renewed, &ClientOptions::default()).await.is_ok());
-    // The open session goes on, and unusable credentials change nothing.
-    old.send(ping(3)).await;
-    old.receive().await.unwrap();
+    let channel = connect(&world.endpoint, &renewed, &ClientOptions::default()).await.unwrap();
+    let mut open = Session::open(channel).await.unwrap();
+    open.receive().await.unwrap();
+    // While both are trusted, open sessions of either go on.
+    let both = format!("{}{}", world.ca.certificate_pem(), next.certificate_pem());
+    world.tls.replace(&credentials, both.as_str()).unwrap();
+    open.send(ping(3)).await;
+    open.receive().await.unwrap();
+    // Unusable credentials change nothing.
     let mismatched = ServerCredentials {
         chain_pem: credentials.chain_pem.clone(),
         key_pem: world.node("x").key_pem,

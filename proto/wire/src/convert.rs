@@ -1,13 +1,16 @@
 //! Wire messages to domain types and back: the only place where a peer's fields are checked.
 
 mod codes;
+mod control;
 mod enrolment;
 mod node;
+mod renewal;
 mod server;
 
 use prost::Message;
 
 use crate::error::WireError;
+use crate::limits::MAX_PEM_BYTES;
 use crate::session::{FromNode, ToNode};
 use crate::v1;
 
@@ -59,6 +62,12 @@ fn bounded<T>(
         return Ok(value);
     }
     Err(WireError::Length { field, found, min, max })
+}
+
+/// PEM text, not empty.
+fn pem(field: &'static str, text: String) -> Result<String, WireError> {
+    let found = text.len();
+    bounded(field, text, found, 1, MAX_PEM_BYTES)
 }
 
 /// Non-empty bytes of at most `max`.

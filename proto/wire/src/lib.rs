@@ -3,19 +3,23 @@
 //!
 //! This is the only crate that knows prost. It knows no sockets, certificates or files, and treats
 //! secure-aggregation frames, manifests and certificates as opaque bytes. Parse once here
-//! ([`session::FromNode`], [`session::ToNode`], [`enrolment`]); past this crate an invalid value
+//! ([`session::FromNode`], [`session::ToNode`], [`enrolment`], [`renewal`], [`control`]); past this crate an invalid value
 //! cannot exist.
 
+pub mod control;
 mod convert;
 pub mod enrolment;
 mod error;
 pub mod limits;
+pub mod members;
 pub mod names;
+pub mod renewal;
 pub mod session;
 pub mod text;
 
 pub use error::WireError;
-pub use names::{AgencyName, DatasetName};
+pub use members::{Member, Role};
+pub use names::{AgencyName, DatasetName, PersonName};
 pub use text::Text;
 
 /// Version of the session protocol that this software speaks. A peer with another one is refused

@@ -27,3 +27,17 @@ pub const MAX_TOKEN_CHARS: usize = 1024;
 pub const MAX_CSR_BYTES: usize = 16 * 1024;
 /// Longest PEM text (chain or CA), bytes.
 pub const MAX_PEM_BYTES: usize = 64 * 1024;
+/// Authorities that a member may trust at a time.
+pub const MAX_AUTHORITIES: usize = 8;
+/// Largest job file, bytes.
+pub const MAX_JOB_BYTES: usize = 1024 * 1024;
+/// Longest identifier of a job, characters.
+pub const MAX_JOB_NAME_CHARS: usize = 160;
+/// Remarks beside a submitted job.
+pub const MAX_NOTES: usize = 8;
+/// Longest validity of a token, hours: a year.
+pub const MAX_TOKEN_HOURS: u32 = 366 * 24;
+/// Longest path of a fetched file, characters.
+pub const MAX_PATH_CHARS: usize = 128;
+/// Largest piece of a fetched file, bytes.
+pub const MAX_FILE_CHUNK_BYTES: usize = 1024 * 1024;

@@ -15,6 +15,10 @@ pub struct NameError;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AgencyName(String);
 
+/// Name of a person with a role at the aggregator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PersonName(String);
+
 /// Name under which an agency has registered a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DatasetName(String);
@@ -36,6 +40,7 @@ macro_rules! name {
                 &self.0
             }
 
+            #[allow(dead_code)] // persons are parsed with their role
             pub(crate) fn parse(field: &'static str, name: String) -> Result<Self, WireError> {
                 let found = name.len();
                 Self::new(name).map_err(|_| match found {
@@ -76,6 +81,7 @@ macro_rules! name {
 }
 
 name!(AgencyName);
+name!(PersonName);
 name!(DatasetName);
 
 fn is_name(name: &str) -> bool {

@@ -10,7 +10,7 @@ mod server;
 
 pub use codes::{JobOutcome, RefusalCode, ReportCode, SessionRefusalCode};
 pub use node::{Dataset, FromNode, Hello, JobAnswer, JobReply, Report, Resume};
-pub use server::{JobEnd, JobOffer, Refused, StateChunk, ToNode, Welcome};
+pub use server::{Checkpoint, JobEnd, JobOffer, Refused, StateChunk, ToNode, Welcome};
 
 use std::fmt;
 

@@ -52,7 +52,7 @@ fn generate(proto: &Path) -> String {
         .bytes(".tributary.v1.Secagg.frame")
         .bytes(".tributary.v1.StateChunk.data")
         // A token must not reach a log by way of a derived Debug.
-        .skip_debug([".tributary.v1.EnrolRequest"])
+        .skip_debug([".tributary.v1.EnrolRequest", ".tributary.v1.IssueTokenReply"])
         .compile_fds(descriptors)
         .unwrap();
     fs::read_to_string(out.join(FILE)).unwrap()

@@ -141,3 +141,26 @@ fn state_chunks() {
     let long = with!(S::StateChunk, |m| m.data = vec![0; MAX_STATE_CHUNK_BYTES + 1].into());
     assert_eq!(server("state_chunk", long), "state_chunk.data");
 }
+
+#[test]
+fn checkpoint() {
+    let broken = |change: &dyn Fn(&mut v1::Checkpoint)| {
+        server("checkpoint", |frame| {
+            let S::Checkpoint(m) = frame else { panic!("another frame") };
+            change(m);
+        })
+    };
+    assert_eq!(broken(&|m| m.job_hash.truncate(31)), "checkpoint.job_hash");
+    assert_eq!(broken(&|m| m.length = 0), "checkpoint.length");
+    assert_eq!(broken(&|m| m.head.push(0)), "checkpoint.head");
+    assert_eq!(broken(&|m| m.signature.clear()), "checkpoint.signature");
+}
+
+#[test]
+fn the_context_of_an_upload_has_32_bytes() {
+    let named = node("hello.upload", |frame| {
+        let N::Hello(m) = frame else { panic!("another frame") };
+        m.resume.as_mut().unwrap().upload_context.pop();
+    });
+    assert_eq!(named, "hello.resume.upload_context");
+}

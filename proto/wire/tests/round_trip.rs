@@ -7,7 +7,7 @@ mod common;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use tributary_wire::session::*;
-use tributary_wire::{AgencyName, DatasetName, Text, WireError, enrolment, v1};
+use tributary_wire::{DatasetName, Text, WireError, control, enrolment, renewal, v1};
 
 fn text() -> impl Strategy<Value = Text> {
     "\\PC{0,300}".prop_map(Text::clipped)
@@ -23,7 +23,12 @@ fn one_of<T: Copy + std::fmt::Debug>(all: &'static [T]) -> impl Strategy<Value =
 
 fn hello() -> impl Strategy<Value = Hello> {
     let dataset = btree_map("[a-z0-9-]{1,63}", 1..=u64::MAX, 0..6);
-    let resume = proptest::option::of((any::<[u8; 32]>(), any::<u32>(), any::<Option<u32>>()));
+    let resume = proptest::option::of((
+        any::<[u8; 32]>(),
+        any::<u32>(),
+        any::<Option<u32>>(),
+        any::<Option<[u8; 32]>>(),
+    ));
     (any::<u32>(), text(), dataset, resume).prop_map(
         |(version, software_version, datasets, resume)| Hello {
             protocol_version: version,
@@ -35,7 +40,12 @@ fn hello() -> impl Strategy<Value = Hello> {
                     declared_records,
                 })
                 .collect(),
-            resume: resume.map(|(job, next_round, epoch)| Resume { job, next_round, epoch }),
+            resume: resume.map(|(job, next_round, epoch, upload)| Resume {
+                job,
+                next_round,
+                epoch,
+                upload,
+            }),
         },
     )
 }
@@ -104,7 +114,15 @@ fn to_node() -> impl Strategy<Value = ToNode> {
         manifest,
         signature: signature.try_into().unwrap(),
     });
+    let checkpoint = (any::<[u8; 32]>(), 1..=u64::MAX, any::<[u8; 32]>(), vec(any::<u8>(), 64))
+        .prop_map(|(job, length, head, signature)| Checkpoint {
+            job,
+            length,
+            head,
+            signature: signature.try_into().unwrap(),
+        });
     prop_oneof![
+        checkpoint.prop_map(ToNode::Checkpoint),
         welcome.prop_map(ToNode::Welcome),
         refused.prop_map(ToNode::Refused),
         offer.prop_map(ToNode::JobOffer),
@@ -193,16 +211,92 @@ fn enrolment_round_trips_and_hides_its_token() {
     ));
 
     let reply = enrolment::Enrolled {
-        certificate_chain_pem: "chain".into(),
+        certificate_chain_pem: Some("chain".into()),
         ca_pem: "ca".into(),
         aggregator_signing_key: [6; 32],
-        agency: AgencyName::new("north").unwrap(),
+        member: "north".parse().unwrap(),
     };
     let wire = v1::EnrolReply::from(reply.clone());
     assert_eq!(enrolment::Enrolled::try_from(wire.clone()), Ok(reply));
-    let renamed = v1::EnrolReply { agency: "North!".into(), ..wire };
+    let renamed = v1::EnrolReply { member: "North!".into(), ..wire };
     assert!(matches!(
         enrolment::Enrolled::try_from(renamed),
-        Err(WireError::Invalid { field: "enrolled.agency", .. })
+        Err(WireError::Invalid { field: "enrolled.member", .. })
     ));
+}
+
+#[test]
+fn renewal_round_trips_and_its_bounds_hold() {
+    let ask = renewal::Renew {
+        certificate_request: Some(vec![0x30]),
+        trusted_authorities: vec![[1; 32], [2; 32]],
+    };
+    let wire = v1::RenewRequest::from(ask.clone());
+    assert_eq!(renewal::Renew::try_from(wire.clone()), Ok(ask));
+    let none = v1::RenewRequest { certificate_request: vec![], ..wire.clone() };
+    assert_eq!(renewal::Renew::try_from(none).unwrap().certificate_request, None);
+    for trusted_authorities in [vec![vec![1; 31]], vec![vec![1; 32]; 9]] {
+        let wrong = v1::RenewRequest { trusted_authorities, ..wire.clone() };
+        let error = renewal::Renew::try_from(wrong).unwrap_err();
+        let field = "renew.trusted_authorities";
+        assert!(matches!(error, WireError::Length { field: f, .. } if f == field), "{error}");
+    }
+    let reply =
+        renewal::Renewed { certificate_chain_pem: None, ca_pem: "ca".into(), renew_now: true };
+    let wire = v1::RenewReply::from(reply.clone());
+    assert_eq!(renewal::Renewed::try_from(wire), Ok(reply));
+    assert!(renewal::Renewed::try_from(v1::RenewReply::default()).is_err(), "no authority");
+}
+
+#[test]
+fn what_people_ask_round_trips_and_its_bounds_hold() {
+    let submit = v1::SubmitJobRequest { job_toml: "x".repeat(1024 * 1024 + 1) };
+    assert!(control::SubmitJob::try_from(submit).is_err());
+    let token = v1::IssueTokenRequest { member: "auditor/ada".into(), valid_hours: 1 };
+    let parsed = control::IssueToken::try_from(token.clone()).unwrap();
+    assert_eq!(v1::IssueTokenRequest::from(parsed), token);
+    let reply = v1::IssueTokenReply { token: "trb1_secret".into() };
+    assert!(!format!("{reply:?}").contains("secret"));
+    let issued = control::IssuedToken::try_from(reply).unwrap();
+    assert!(!format!("{issued:?}").contains("secret"));
+    for (member, valid_hours) in [("king/ada", 1), ("", 1), ("north", 9000)] {
+        let wrong = v1::IssueTokenRequest { member: member.into(), valid_hours };
+        assert!(control::IssueToken::try_from(wrong).is_err(), "{member} {valid_hours}");
+    }
+    let revoke = |member: &str, serial: &str| {
+        let wire = v1::RevokeRequest { member: member.into(), serial: serial.into() };
+        control::Revoke::try_from(wire)
+    };
+    assert_eq!(revoke("north", ""), Ok(control::Revoke::Member("north".parse().unwrap())));
+    let serial = control::Serial::new("7F:00").unwrap();
+    assert_eq!(revoke("", "7f00"), Ok(control::Revoke::Certificate(serial)));
+    for (member, serial) in [("", ""), ("north", "7f"), ("", "xyz"), ("", &"7".repeat(41))] {
+        assert!(revoke(member, serial).is_err(), "{member} {serial}");
+    }
+    for job in ["", "a b", "a\u{7f}", &"j".repeat(161)] {
+        assert!(control::JobName::try_from(v1::JobRequest { job: job.into() }).is_err(), "{job}");
+    }
+    let report = control::AgencyReport {
+        agency: "north".parse().unwrap(),
+        revoked: true,
+        signing_key: [3; 32],
+        certificate: Some((control::Serial::new("ab").unwrap(), 7)),
+    };
+    let wire = v1::AgencyReport::from(report.clone());
+    assert_eq!(control::AgencyReport::try_from(wire), Ok(report));
+}
+
+#[test]
+fn a_fetched_file_cannot_lead_out_of_its_folder() {
+    let chunk = |path: &str| {
+        control::FileChunk::try_from(v1::FileChunk { path: path.into(), data: vec![1] })
+    };
+    for good in ["manifest.json", "sums/0001.bin", "model.safetensors"] {
+        assert_eq!(chunk(good).unwrap().path, good);
+    }
+    for bad in ["", "/etc/passwd", "../x", "sums/../../x", "a//b", ".ssh/x", "a\\b", "C:x", "A"] {
+        assert!(chunk(bad).is_err(), "{bad}");
+    }
+    let long = v1::FileChunk { path: "a".into(), data: vec![0; 1024 * 1024 + 1] };
+    assert!(control::FileChunk::try_from(long).is_err());
 }

@@ -78,6 +78,10 @@ pub fn table(spec: &DataSpec, records: &[Record]) -> Result<Dataset, SimulationE
             [first, second, ..] => [first, second],
             _ => return Err(SimulationError::Data("the job has fewer than two classes".into())),
         },
+        LabelValues::NextToken => {
+            let text = "the audit makes up records of columns; it has none for text yet";
+            return Err(SimulationError::Settings(text.into()));
+        }
     };
     for record in records {
         let value = if record.positive { values[0] } else { values[1] };

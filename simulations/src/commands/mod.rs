@@ -1,6 +1,8 @@
 //! One file per subcommand that does more than call the library.
 
 pub mod audit;
+mod inventory;
+mod language;
 mod privacy;
 mod run;
 mod secagg;
@@ -42,6 +44,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Secagg(args) => secagg::run(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Utility(args) => utility::run(&args),
+        Command::Inventory(args) => inventory::run(&args),
+        Command::Language(args) => language::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "simulate", &mut std::io::stdout());
             Ok(())
@@ -92,6 +96,12 @@ fn tell(s: &Summary, out: &Path) {
     println!("test {:<5} {quality:.4} federated, {pooled:.4} pooled", s.measure());
     if let Some((name, auc)) = s.best_silo() {
         println!("           {auc:.4} best agency alone ({name})");
+    }
+    if let Some(bits) = &s.bits_per_token {
+        println!(
+            "test bits  {:.4} federated, {:.4} pooled, per token",
+            bits.federated, bits.pooled
+        );
     }
     match s.epsilon {
         Some(epsilon) => println!("privacy    epsilon {epsilon:.3} at delta {:e}", s.delta),

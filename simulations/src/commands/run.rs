@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use tributary_job::Plan;
 use tributary_round::RoundEntry;
+use tributary_simulations::data::DataDir;
 use tributary_simulations::federation::{self, Setup};
 use tributary_simulations::finish::{Finish, finish};
 use tributary_simulations::plan_report::manifest_for;
@@ -80,6 +81,12 @@ pub fn declared(scenario: &Scenario) -> Result<Vec<u64>> {
         DataSource::Synthetic(synthetic) => {
             let count = scenario.job.agencies.len();
             Ok(synthetic.records.iter().take(count).map(|n| u64::from(*n)).collect())
+        }
+        DataSource::SyntheticText(corpus) => {
+            // How many windows a corpus makes is known once it is there.
+            let folder = tempfile::tempdir().context("a temporary folder for the corpus")?;
+            let data = corpus.write(&scenario.job.agencies, DataDir::new(folder.path()))?;
+            Ok(data.load(&scenario.job.agencies, &scenario.job.data)?.sizes())
         }
         DataSource::Folder(data) => {
             Ok(data.load(&scenario.job.agencies, &scenario.job.data)?.sizes())

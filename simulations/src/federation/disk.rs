@@ -46,12 +46,16 @@ impl Disk {
                     stored.state = Some((state, certificate));
                 }
             }
+            // A simulation has one process, which does not contradict itself.
+            Record::Checkpoint { .. } => {}
             Record::Ended { entry, job, .. } => {
                 self.book.extend(entry);
                 if self.job_mut(&job).is_some() {
                     self.job = None;
                 }
             }
+            // A simulation asks nobody and keeps no list of peers.
+            Record::Requested { .. } | Record::RequestClosed { .. } | Record::Pinned(_) => {}
         }
     }
 

@@ -105,6 +105,7 @@ impl Federation {
             agency: agency.clone(),
             dataset: setup.job.dataset.clone(),
             table: setup.data.train(agency),
+            assets: setup.data.assets(),
             declared_records: *declared,
             trainer: setup.trainer,
             identity: identity.clone(),

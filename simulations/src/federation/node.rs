@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tributary_dp::SecretRng;
 use tributary_job::spec::PrivacyMode;
-use tributary_job::{JobSpec, Plan};
+use tributary_job::{JobSpec, Operation, Plan};
 use tributary_node::book::{Book, BudgetLimit, ProtectedUnit};
 use tributary_node::engine::{DatasetSource, Engine, Output, Record, Setup};
-use tributary_node::policy::Policy;
+use tributary_node::policy::{Approval, Policy, RosterTrust};
 use tributary_secagg::{Identity, VerifyingKey};
-use tributary_training::Dataset;
+use tributary_training::{Assets, Dataset};
 use tributary_wire::session::{FromNode, Secagg, ToNode};
 
 use super::clock::VirtualClock;
@@ -30,6 +30,8 @@ pub struct Recipe {
     pub dataset: String,
     /// The table.
     pub table: PathBuf,
+    /// Public files that the job may name.
+    pub assets: Assets,
     /// The public constant N_i.
     pub declared_records: u64,
     /// Who computes gradients.
@@ -140,6 +142,7 @@ impl VirtualNode {
                             }
                         }
                     }
+                    Output::Audit(_) => {}
                     Output::Note(text) => {
                         tracing::debug!(agency = %self.recipe.agency, "{text}");
                     }
@@ -152,9 +155,13 @@ impl VirtualNode {
     fn setup(&self) -> Setup {
         let recipe = &self.recipe;
         let table = recipe.table.clone();
+        let (files, assets) = (recipe.assets.clone(), recipe.assets.clone());
         let source = DatasetSource {
             declared_records: recipe.declared_records,
-            load: Box::new(move |spec| Dataset::load_csv(&table, spec).map_err(|e| e.to_string())),
+            load: Box::new(move |spec| {
+                Dataset::load_csv_with(&table, spec, &files).map_err(|e| e.to_string())
+            }),
+            version: Box::new(|| Ok("simulated".to_owned())),
         };
         let trainer = recipe.trainer;
         let (seed, agency, draws) = (recipe.seed, recipe.agency.clone(), self.draws.clone());
@@ -164,7 +171,9 @@ impl VirtualNode {
             aggregator: recipe.aggregator,
             policy: recipe.policy.clone(),
             datasets: BTreeMap::from([(recipe.dataset.clone(), source)]),
-            trainers: Box::new(move |model, inputs, outputs| trainer.make(model, inputs, outputs)),
+            trainers: Box::new(move |model, inputs, outputs| {
+                trainer.make_with(model, inputs, outputs, &assets)
+            }),
             threads: std::num::NonZeroUsize::MIN,
             randomness: Box::new(move || {
                 // The count goes on over restarts: noise is never drawn twice.
@@ -187,7 +196,7 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
     Policy {
         datasets: vec![spec.dataset.clone()],
         modes: PrivacyMode::ALL.to_vec(),
-        model_families: vec!["mlp".into()],
+        model_families: vec![spec.model.family().into()],
         max_epsilon_per_job: f64::MAX,
         max_delta: spec.privacy.delta,
         min_survivors: plan.roster.thresholds.u_min,
@@ -202,6 +211,14 @@ pub fn policy_for(spec: &JobSpec, plan: &Plan) -> Policy {
             .iter()
             .map(|column| (spec.dataset.clone(), column.clone()))
             .collect(),
+        operations: vec![Operation::Statistics, Operation::Training, Operation::Evaluation],
+        max_epsilon_per_year: f64::MAX,
+        max_memory_mib: u64::MAX,
+        max_disk_mib: u64::MAX,
+        max_threads: None,
+        hours: Vec::new(),
+        roster: RosterTrust::Aggregator,
+        approval: Approval::not_required(),
     }
 }
 

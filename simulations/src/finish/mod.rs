@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tributary_job::{JobSpec, ModelState, Plan};
 use tributary_training::export::write_model;
+use tributary_training::hugging_face::write_config;
 use tributary_training::{Evaluation, ModelDescription, Trainer, evaluate};
 
 use crate::baselines;
@@ -117,7 +118,7 @@ impl<'a> Meter<'a> {
         let data = &task.job.data;
         let trainer = task
             .trainer
-            .make(&task.job.model, data.input_width(), data.output_width())
+            .make_with(&task.job.model, data.input_width(), data.output_width(), &tables.assets)
             .map_err(SimulationError::Trainer)?;
         Ok(Self { trainer, tables, curve: Vec::new() })
     }
@@ -158,8 +159,8 @@ fn auc(outputs: usize, measured: &Evaluation) -> Result<Option<f64>, SimulationE
 fn defined(what: &str, value: Option<f64>) -> Result<f64, SimulationError> {
     value.filter(|v| v.is_finite()).ok_or_else(|| {
         SimulationError::Data(format!(
-            "the {what} on test.csv is not defined: the table needs records of both classes, and \
-             the model finite parameters"
+            "the {what} on test.csv is not defined: the table needs records (of both classes), \
+             and the model finite parameters"
         ))
     })
 }
@@ -178,7 +179,9 @@ fn write_released_model(path: &Path, replayed: &Replay) -> Result<(), Simulation
     };
     let metadata = description.to_metadata().map_err(|e| refuse(&e))?;
     write_model(path, &replayed.plan.layout, &replayed.state.parameters, &metadata)
-        .map_err(|e| refuse(&e))
+        .map_err(|e| refuse(&e))?;
+    write_config(path, &description.model, &description.data).map_err(|e| refuse(&e))?;
+    Ok(())
 }
 
 fn write_statement(out: &Path, replayed: &Replay) -> Result<(), SimulationError> {

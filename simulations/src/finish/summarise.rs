@@ -14,7 +14,9 @@ use crate::error::SimulationError;
 use crate::evidence::is_simulated;
 use crate::replay::Replay;
 use crate::statement;
-use crate::summary::{AgainstAdversary, CurvePoint, RecordHead, RoundMillis, Summary};
+use crate::summary::{
+    AgainstAdversary, BitsPerToken, CurvePoint, RecordHead, RoundMillis, Summary,
+};
 
 /// The summary of a verified run; `finish` and `total` are still missing from its seconds.
 pub(super) fn summarise(
@@ -66,6 +68,7 @@ pub(super) fn summarise(
         silo_test_auc: aucs.into_iter().filter_map(|(name, v)| Some((name, v?))).collect(),
         pooled_test_accuracy: defined("accuracy", baselines.pooled.accuracy)?,
         silo_test_accuracy: baselines.silos.iter().map(accuracy).collect::<Result<_, _>>()?,
+        bits_per_token: spec.data.is_language_model().then(|| bits(last, baselines)).transpose()?,
         mode: spec.privacy.mode.name().into(),
         epsilon: claims.map(|c| c.epsilon),
         delta: spec.privacy.delta,
@@ -110,6 +113,17 @@ fn quality(task: &Finish<'_>, replayed: &Replay) -> Result<Option<Quality>, Simu
     let survivors = replayed.record.rounds.last().map_or(0, |r| r.entry.survivors.len());
     let bytes = task.run.read_sum(last)?;
     Ok(plan.quality(&replayed.manifest, &bytes, survivors))
+}
+
+/// Nats are bits over ln 2.
+fn bits(last: &Evaluation, baselines: &Baselines) -> Result<BitsPerToken, SimulationError> {
+    let of = |e: &Evaluation| Ok(defined("log-loss", e.log_loss)? / std::f64::consts::LN_2);
+    let silos = baselines.silos.iter().map(|(name, e)| Ok((name.clone(), of(e)?)));
+    Ok(BitsPerToken {
+        federated: of(last)?,
+        pooled: of(&baselines.pooled)?,
+        silos: silos.collect::<Result<_, SimulationError>>()?,
+    })
 }
 
 /// Training rounds of the record: number of survivors and bytes up.

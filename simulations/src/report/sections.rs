@@ -80,6 +80,9 @@ pub fn learning(s: &Summary) -> String {
     let measure = s.measure();
     let explained = match s.test_auc {
         Some(_) => "AUC is the chance that the model ranks a positive record above a negative one.",
+        None if s.bits_per_token.is_some() => {
+            "Accuracy is the fraction of tokens that the model held for the most probable."
+        }
         None => "Accuracy is the fraction of records whose class the model names.",
     };
     format!(

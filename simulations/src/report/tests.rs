@@ -39,6 +39,7 @@ pub(crate) fn example() -> Summary {
         silo_test_auc: BTreeMap::from([("a".into(), 0.71), ("b".into(), 0.45), ("c".into(), 0.6)]),
         pooled_test_accuracy: 0.71,
         silo_test_accuracy: BTreeMap::from([("a".into(), 0.69), ("b".into(), 0.5)]),
+        bits_per_token: None,
         mode: "record".into(),
         epsilon: Some(1.5),
         delta: 1e-6,

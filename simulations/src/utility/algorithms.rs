@@ -3,7 +3,7 @@
 //! Settings are usual ones from the papers and were tuned on no record; knows no data.
 
 use tributary_job::server_rule::{Rule, ServerRule};
-use tributary_job::spec::{LocalSpec, TrainingSpec};
+use tributary_job::spec::{LocalSpec, OptimiserKind, TrainingSpec};
 
 /// A federated algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ impl Algorithm {
             learning_rate: 0.3,
             momentum: 0.0,
             proximal,
+            optimiser: OptimiserKind::Sgd,
+            decay: 1.0,
         });
         let adaptive =
             |rule, rate| (Some(ServerRule { rule, beta1: 0.9, beta2: 0.99, tau: 0.01 }), rate);

@@ -71,6 +71,7 @@ const SOLE: &[(&str, &[&str], &str)] = &[
     ("opendp", &["tributary-dp"], "one crate answers for noise and accounting"),
     ("rustls", &["tributary-transport"], "one crate decides who is let in"),
     ("sqlx", &["tributary-node", "tributary-store"], "state has two owners"),
+    ("parquet", &["tributary-training"], "one crate reads records, whatever their format"),
 ];
 
 /// A crate must not be built with these outside crates, not even through others.

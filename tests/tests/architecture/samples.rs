@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tributary_job::JobSpec;
 use tributary_node::config::Config as NodeConfig;
 use tributary_node::policy::Policy;
+use tributary_node::records::{Kind, Records, postgres};
 use tributary_server::config::Config as AggregatorConfig;
 use tributary_simulations::scenario::Scenario;
 
@@ -35,6 +36,10 @@ fn sample_configurations_are_valid() {
             // A build without libtorch refuses to promise it.
             "node.toml" => NodeConfig::parse(&text.replace("\"torch\"", "\"reference\"")).map(drop),
             "policy.toml" => Policy::parse(&text).map(drop),
+            "postgres.toml" => postgres::Config::load(&path).map(drop),
+            mapping if mapping.starts_with("mapping-") => {
+                Records::new(path.clone(), Kind::File, Some(&text)).map(drop)
+            }
             _ => Err("no test knows what this is a sample of".into()),
         };
         outcome.unwrap_or_else(|problem| panic!("{name}: {problem}"));

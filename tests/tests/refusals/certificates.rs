@@ -71,7 +71,7 @@ fn a_revoked_agency_is_cut_off_and_a_new_token_lets_it_back() {
     federation.aggregator.call(&["node", "revoke", "north"]).ok();
     // Its live session is closed, and it is told why when it comes back.
     let process = federation.nodes[0].process();
-    process.wait_for_log("this agency is revoked; talk to the people who run the aggregator", SOON);
+    process.wait_for_log("is revoked; talk to the people who run the aggregator", SOON);
     assert_eq!(federation.nodes[0].terminate(), Some(0));
     let list = federation.aggregator.call(&["node", "list"]).ok();
     assert!(list.contains("revoked"), "{list}");

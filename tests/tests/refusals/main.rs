@@ -6,7 +6,9 @@
 mod budget;
 mod certificates;
 mod configuration;
+mod disk;
 mod enrolment;
+mod load;
 mod protocol;
 mod storage;
 mod tables;

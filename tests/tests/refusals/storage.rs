@@ -93,10 +93,10 @@ fn a_full_disk_stops_the_node_before_it_sends_and_it_goes_on_when_there_is_room(
 }
 
 /// A file system of a few megabytes, gone when dropped.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: &Path) -> Option<Self> {
+    pub(super) fn mount(folder: &Path) -> Option<Self> {
         fs::create_dir_all(folder).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=12m,mode=700", "tmpfs"]).arg(folder);
@@ -104,12 +104,24 @@ impl SmallDisk {
         output.status.success().then(|| Self(folder.to_owned()))
     }
 
+    /// Where it is mounted.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Nothing can be written any more, or again.
+    pub(super) fn read_only(&self, read_only: bool) {
+        let how = if read_only { "remount,ro" } else { "remount,rw" };
+        let status = Command::new("mount").args(["-o", how]).arg(&self.0).status().unwrap();
+        assert!(status.success(), "{how}");
+    }
+
     fn filler(&self) -> PathBuf {
         self.0.join("filler")
     }
 
     /// Takes every free byte.
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut file = File::create(self.filler()).unwrap();
         for size in [1 << 16, 1 << 12, 1] {
             let block = vec![0; size];
@@ -118,7 +130,7 @@ impl SmallDisk {
         }
     }
 
-    fn empty(&self) {
+    pub(super) fn empty(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 }

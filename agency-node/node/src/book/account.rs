@@ -30,6 +30,8 @@ pub struct DatasetBook {
     settled: f64,
     /// What they took of delta besides their noise.
     settled_delta: DeltaCost,
+    /// Every charge with its time.
+    pub(super) history: Vec<super::year::Charge>,
 }
 
 /// What a job may still charge.
@@ -66,6 +68,7 @@ impl DatasetBook {
             written_off: false,
             settled: 0.0,
             settled_delta: DeltaCost::default(),
+            history: Vec::new(),
         }
     }
 
@@ -164,7 +167,12 @@ impl DatasetBook {
         }
     }
 
-    pub(super) fn charge(&mut self, charge: &ChargeEntry, rdp: f64) -> Result<(), BookError> {
+    pub(super) fn charge(
+        &mut self,
+        charge: &ChargeEntry,
+        rdp: f64,
+        at: &str,
+    ) -> Result<(), BookError> {
         let job = &charge.job;
         let not_reserved = || BookError::NotReserved(job.clone());
         let open = self.open.get_mut(job).ok_or_else(not_reserved)?;
@@ -199,6 +207,7 @@ impl DatasetBook {
         open.used.insert(charge.kind, used + 1);
         let (kind, payload) = (charge.kind, charge.payload.clone());
         open.attempts.insert((round, attempt), Attempt { kind, payload, sent: false });
+        self.history.push(super::year::Charge::new(at, job, rdp));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod error;
 mod grant;
 mod limits;
 mod unit;
+mod year;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub use error::{BookError, Exhausted};
 pub use grant::{DeltaCost, Grant, JobCost, Line, PlanKind, PlannedReleases, ReleaseKind, Stated};
 pub use limits::{BudgetLimit, BudgetStatus, MIN_DELTA, conversion, order_for};
 pub use unit::ProtectedUnit;
+pub use year::{DAYS_OF_A_YEAR, Year};
 
 /// The book.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Book {
             if entry.kind != what.kind() {
                 return Err(damaged("kind and content differ".into()));
             }
-            book.apply(&what).map_err(|e| damaged(e.to_string()))?;
+            book.apply(&what, &entry.at).map_err(|e| damaged(e.to_string()))?;
             head = Head { length: at + 1, hash };
         }
         book.chain = Chain::resume(head);
@@ -170,6 +172,68 @@ impl Book {
             }
             other => other,
         }
+    }
+
+    /// Whether a reservation would be made, without making it: for a job that has yet to be approved.
+    ///
+    /// # Errors
+    /// As [`Book::reserve`].
+    pub fn would_reserve(&self, dataset: &str, job: &str, cost: &JobCost) -> Result<(), BookError> {
+        let account = self.account(dataset).ok_or_else(|| unknown(dataset))?;
+        let grant = cost.grant(&account.limit).ok_or(BookError::BadCost)?;
+        match account.clone().grant(dataset, job, &grant) {
+            Err(BookError::AlreadyReserved(_)) => Ok(()),
+            Err(BookError::Exhausted(mut exhausted)) => {
+                let (order, left) = (account.limit.order, account.limit.rdp - account.committed());
+                exhausted.advice = Some(Advice::find(cost, &grant.lines, order, left));
+                Err(BookError::Exhausted(exhausted))
+            }
+            other => other,
+        }
+    }
+
+    /// What a dataset's account has spent in the 365 days up to `now`, with what open jobs may still
+    /// charge, and what it would be with one more job. `None` without an account, or for a cost that
+    /// cannot be.
+    pub fn year(
+        &self,
+        dataset: &str,
+        job: &str,
+        cost: Option<&JobCost>,
+        now: Option<time::OffsetDateTime>,
+    ) -> Option<Year> {
+        let account = self.account(dataset)?;
+        let committed = account.committed_since(now);
+        // A job that is open is in the sum already.
+        let more = match cost.filter(|_| !account.open.contains_key(job)) {
+            Some(cost) => cost.grant(&account.limit)?.rdp,
+            None => 0.0,
+        };
+        Some(Year {
+            committed: account.limit.epsilon_at(committed),
+            would_be: account.limit.epsilon_at((committed + more).next_up()),
+            delta: account.limit.delta,
+        })
+    }
+
+    /// Epsilon that a dataset's account would have committed with one more job; the same as now for a
+    /// job that is open. `None` without an account, or for a cost that cannot be.
+    pub fn after(&self, dataset: &str, job: &str, cost: &JobCost) -> Option<f64> {
+        let account = self.account(dataset)?;
+        let more = match account.open.contains_key(job) {
+            true => 0.0,
+            false => cost.grant(&account.limit)?.rdp,
+        };
+        Some(account.limit.epsilon_at((account.committed() + more).next_up()))
+    }
+
+    /// What the newest charge of a job cost, and epsilon that its account has spent with it; `None`
+    /// where no number says it.
+    pub fn spent_with(&self, dataset: &str, job: &str) -> Option<(f64, Option<f64>)> {
+        let account = self.account(dataset)?;
+        let status = account.status();
+        let rdp = account.newest_charge(job)?;
+        Some((rdp, (!status.unprotected).then_some(status.spent)))
     }
 
     /// Notes that a job without differential privacy is accepted; `None` if that is noted already.
@@ -281,7 +345,7 @@ impl Book {
         at: &str,
         identity: &Identity,
     ) -> Result<Entry, BookError> {
-        self.apply(&what)?;
+        self.apply(&what, at)?;
         let damaged =
             |problem: String| BookError::Damaged { at: self.chain.head().length, problem };
         let body = what.to_body().map_err(damaged)?;
@@ -291,7 +355,7 @@ impl Book {
             .map_err(|e| BookError::Damaged { at: head, problem: e.to_string() })
     }
 
-    fn apply(&mut self, what: &BookEntry) -> Result<(), BookError> {
+    fn apply(&mut self, what: &BookEntry, at: &str) -> Result<(), BookError> {
         let cost = |rdp: f64| {
             if rdp.is_finite() && rdp >= 0.0 { Ok(rdp) } else { Err(BookError::BadCost) }
         };
@@ -317,7 +381,7 @@ impl Book {
                 self.account_mut(dataset)?.open_unprotected(job)?;
             }
             BookEntry::Charged { dataset, rdp, charge } => {
-                self.account_mut(dataset)?.charge(charge, cost(*rdp)?)?;
+                self.account_mut(dataset)?.charge(charge, cost(*rdp)?, at)?;
             }
             BookEntry::Sent { dataset, job, round, attempt, payload } => {
                 self.account_mut(dataset)?.sent(job, (*round, *attempt), payload)?;

@@ -3,6 +3,7 @@
 mod grants;
 mod old;
 mod sharing;
+mod year;
 
 use proptest::prelude::*;
 

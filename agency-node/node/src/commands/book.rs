@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use tributary_ledger::{Entry, Head};
 use tributary_secagg::VerifyingKey;
 
-use crate::anchor::{head_after, parse_head};
+use crate::anchor::head_after;
 use crate::book::{Book, BudgetStatus};
 use crate::data_dir::DataDir;
 use crate::engine::Record;
@@ -101,7 +101,7 @@ pub(super) async fn verify(
     Book::replay(&storage.book().await?)?;
     storage.check_anchor().await?;
     if let Some(head) = head {
-        let kept = parse_head(head).context("--head: expected LENGTH:HASH")?;
+        let kept = Head::parse(head).context("--head: expected LENGTH:HASH")?;
         ensure!(
             contains(&storage.book().await?, &kept),
             "the book does not contain the head {head}"

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::plan::PlanArgs;
-use super::{Dir, book};
+use super::{Dir, book, desk};
+use crate::audit::{self, Event};
 use crate::data_dir::DataDir;
 
 /// Look at what has been spent of each dataset's privacy budget.
@@ -86,11 +87,23 @@ impl Budget {
             Self::Recover { dir, how } => {
                 let dir = DataDir::open(&dir.data_dir)?;
                 let _lock = dir.lock("budget recover")?;
-                match how {
-                    Recover { export: Some(file), .. } => book::recover_from(&dir, &file).await,
-                    Recover { accept_head: Some(head), .. } => book::accept_head(&dir, &head).await,
-                    Recover { .. } => book::write_off(&dir).await,
-                }
+                let what = match how {
+                    Recover { export: Some(file), .. } => {
+                        book::recover_from(&dir, &file).await?;
+                        "entries were put back from an export"
+                    }
+                    Recover { accept_head: Some(head), .. } => {
+                        book::accept_head(&dir, &head).await?;
+                        "the book's head was accepted anew"
+                    }
+                    Recover { .. } => {
+                        book::write_off(&dir).await?;
+                        "every budget counts as spent"
+                    }
+                };
+                let (command, outcome) = ("budget recover".to_owned(), what.to_owned());
+                let event = Event::Operator { command, outcome, by: audit::operator() };
+                desk::note(&dir.storage_as_it_is().await?, &event).await
             }
         }
     }

@@ -1,19 +1,21 @@
 //! `agency-node dataset`: what jobs may ask for, and what it may cost.
 
+mod check;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use tributary_job::JobSpec;
-use tributary_training::Dataset as Table;
 use tributary_wire::DatasetName;
 
-use super::Dir;
+use super::{Dir, desk};
+use crate::audit::{self, Event};
 use crate::book::{Book, BudgetLimit, MIN_DELTA, ProtectedUnit};
 use crate::data_dir::DataDir;
+use crate::records::{Kind, Records};
 use crate::session::timestamp;
-use crate::storage::DatasetRow;
-use crate::twins;
+use crate::storage::{DatasetRow, Source};
+use crate::{twins, version};
 
 /// From which account a new dataset pays.
 #[derive(Debug, Clone)]
@@ -27,20 +29,27 @@ enum Terms {
 /// Register and list the datasets that jobs may ask for.
 #[derive(Debug, Subcommand)]
 pub enum Dataset {
-    /// Register a CSV file under a name and open its privacy budget. The terms are for good.
+    /// Register a table under a name and open its privacy budget. The terms are for good.
     ///
-    /// The file must be a table: a header in UTF-8, at least one row, every row as long as the
-    /// header, at most 1,048,576 rows. What its cells mean is a job's to say; see `dataset check`.
-    /// The daemon must not run meanwhile.
+    /// The file must be a table (CSV with a header in UTF-8, JSON lines, or Parquet) of at least one
+    /// and, after the mapping's row filter, at most 1,048,576 rows. What its cells mean is a job's to
+    /// say; see `dataset check`. The daemon must not run meanwhile.
     Add {
         #[command(flatten)]
         dir: Dir,
         /// The name that jobs use.
         #[arg(long)]
         name: String,
-        /// The file: CSV with a header line. It is read in place and never copied.
+        /// The file. It is read in place and never copied.
         #[arg(long)]
         path: PathBuf,
+        /// What the file is, if neither its name (.csv, .jsonl, .parquet) nor the mapping says.
+        #[arg(long, value_parser = Kind::NAMES)]
+        format: Option<String>,
+        /// How its columns become those that jobs name: a TOML file, which is checked and kept here.
+        /// `dataset map` replaces it later.
+        #[arg(long, value_name = "MAPPING.toml")]
+        mapping: Option<PathBuf>,
         /// The number of records that others are told, a public constant that scales averages.
         /// Without this flag it is derived from the table (its rows, rounded to two significant
         /// digits), and that much about the table becomes public outside any privacy budget: give
@@ -66,9 +75,11 @@ pub enum Dataset {
         )]
         shares_budget_with: Option<String>,
     },
-    /// Check a registered file against a job file, cell by cell. Nothing is sent.
+    /// Check a registered table against a job file, cell by cell. Nothing is sent.
     ///
-    /// Says line and column of the first thing that is wrong: malformed CSV, text that is not
+    /// Prints a report for your eyes alone: per column how many cells were read, missing, no numbers,
+    /// out of the job's bounds or in none of its lists, and which rows would be skipped. Then says line
+    /// and column of the first thing that is wrong: a row that cannot be read, text that is not
     /// UTF-8, a number that is not finite, a label that is neither value. The daemon does not stop
     /// at any of these, because its answer to a job must not depend on a record: it leaves out the
     /// row (or takes the number as missing) and says how often in its own log. So check here,
@@ -82,6 +93,26 @@ pub enum Dataset {
         /// The job file, TOML, as the central team gives it out.
         #[arg(long, value_name = "JOB.toml")]
         job: PathBuf,
+        /// Try this mapping instead of the stored one.
+        #[arg(long, value_name = "MAPPING.toml")]
+        mapping: Option<PathBuf>,
+        /// Also show cells that are in no list (codes of categories, labels and code tables).
+        #[arg(long)]
+        codes: bool,
+    },
+    /// Replace the mapping of a registered dataset. Its budget and terms stay as they are.
+    ///
+    /// The new mapping must fit the file; otherwise the old one stays. The daemon must not run
+    /// meanwhile.
+    Map {
+        #[command(flatten)]
+        dir: Dir,
+        /// The registered name.
+        #[arg(long)]
+        name: String,
+        /// The new mapping; without it the table is read as it is.
+        #[arg(long, value_name = "MAPPING.toml")]
+        mapping: Option<PathBuf>,
     },
     /// List the datasets.
     List {
@@ -97,6 +128,8 @@ impl Dataset {
                 dir,
                 name,
                 path,
+                format,
+                mapping,
                 declared_records,
                 epsilon_limit,
                 delta,
@@ -112,13 +145,15 @@ impl Dataset {
                 let _lock = dir.lock("dataset add")?;
                 let path = std::fs::canonicalize(&path)
                     .with_context(|| format!("dataset file {}", path.display()))?;
-                let rows = tributary_training::check_structure(&path)
+                let mapping = mapping.as_deref().map(check::read_mapping).transpose()?;
+                let source = Source { kind: format.unwrap_or_default(), mapping };
+                let rows = rows(&path, &source)
                     .with_context(|| format!("{} is not registered", path.display()))?;
                 let declared = declared_records.unwrap_or(rounded(rows));
                 if declared == 0 {
                     bail!("--declared-records must be at least 1");
                 }
-                add(&dir, name.as_str(), &path, declared, &terms).await?;
+                add(&dir, name.as_str(), &path, &source, declared, &terms).await?;
                 if declared_records.is_none() {
                     println!(
                         "{name}: the number {declared} is derived from the table and is told to \
@@ -127,15 +162,24 @@ impl Dataset {
                 }
                 Ok(())
             }
-            Self::Check { dir, name, job } => {
-                let storage = DataDir::open(&dir.data_dir)?.storage().await?;
-                check(&storage.datasets().await?, &name, &job)
+            Self::Check { dir, name, job, mapping, codes } => {
+                let dir = DataDir::open(&dir.data_dir)?;
+                let (storage, assets) = (dir.storage().await?, dir.assets());
+                let (name, mapping) = (name.as_str(), mapping.as_deref());
+                let check = check::Check { name, job: &job, mapping, codes, assets };
+                check::check(&storage.datasets().await?, &check)
+            }
+            Self::Map { dir, name, mapping } => {
+                let dir = DataDir::open(&dir.data_dir)?;
+                let _lock = dir.lock("dataset map")?;
+                check::map(&dir, &name, mapping.as_deref()).await
             }
             Self::List { dir } => {
                 let storage = DataDir::open(&dir.data_dir)?.storage().await?;
                 for row in storage.datasets().await? {
+                    let how = Records::of(&row).map_or_else(|e| e, |r| r.description());
                     println!(
-                        "{:<24} {:>12} declared  {}",
+                        "{:<24} {:>12} declared  {} ({how})",
                         row.name, row.declared_records, row.path
                     );
                 }
@@ -149,6 +193,7 @@ async fn add(
     dir: &DataDir,
     name: &str,
     path: &Path,
+    source: &Source,
     declared_records: u64,
     terms: &Terms,
 ) -> anyhow::Result<()> {
@@ -161,6 +206,7 @@ async fn add(
         path: path.to_str().context("the path is not UTF-8")?.to_owned(),
         declared_records,
         content: Some(content.clone()),
+        source: source.clone(),
     };
     let known = storage.datasets().await?;
     if let Some(old) = known.iter().find(|d| d.name == name) {
@@ -169,6 +215,12 @@ async fn add(
             bail!(
                 "a dataset {name} is registered already, with another file, count or budget; its \
                  terms are for good"
+            );
+        }
+        if old.source != *source {
+            bail!(
+                "{name} was registered before, with the same terms but another format or mapping: \
+                 `dataset map` replaces a mapping"
             );
         }
         println!("{name} was registered before, with the same terms");
@@ -186,7 +238,7 @@ async fn add(
             );
         }
     }
-    warn_of_overlaps(&book, path, terms, &known);
+    warn_of_overlaps(&book, &row, terms, &known);
     let (at, identity) = (timestamp(), dir.identity()?);
     // A book that was brought forward from an export knows datasets that the database does not.
     let entry = match terms {
@@ -195,6 +247,16 @@ async fn add(
         Terms::Of(other) => Some(book.share(name, other, &at, &identity)?),
     };
     storage.add_dataset(&row, entry.as_ref()).await?;
+    let event = Event::DatasetAdded {
+        dataset: name.to_owned(),
+        declared_records,
+        dataset_version: version::of_content(
+            &content,
+            &version::salted(source, &storage.salt().await?),
+        ),
+        by: audit::operator(),
+    };
+    desk::note(&storage, &event).await?;
     let account = book.account_of(name).unwrap_or(name);
     let status = book.status(name).context("the dataset has no budget")?;
     let whose = match account == name {
@@ -230,9 +292,11 @@ fn shares(book: &Book, terms: &Terms, other: &str) -> bool {
 }
 
 /// Tables with rows in common and budgets apart: perhaps the same people, perhaps chance.
-fn warn_of_overlaps(book: &Book, path: &Path, terms: &Terms, known: &[DatasetRow]) {
+fn warn_of_overlaps(book: &Book, row: &DatasetRow, terms: &Terms, known: &[DatasetRow]) {
+    let Ok(records) = Records::of(row) else { return };
     for other in known.iter().filter(|other| !shares(book, terms, &other.name)) {
-        let Ok(share) = twins::common_rows(path, Path::new(&other.path)) else { continue };
+        let Ok(others) = Records::of(other) else { continue };
+        let Ok(share) = twins::common_rows(&records, &others) else { continue };
         if share >= twins::NOTABLE {
             eprintln!(
                 "warning: {:.0} % of the rows of the smaller table stand in {} too. If these are the \
@@ -246,24 +310,11 @@ fn warn_of_overlaps(book: &Book, path: &Path, terms: &Terms, known: &[DatasetRow
     }
 }
 
-/// Reads the table strictly, as the job describes it.
-fn check(datasets: &[DatasetRow], name: &str, job: &Path) -> anyhow::Result<()> {
-    let row = datasets
-        .iter()
-        .find(|d| d.name == name)
-        .with_context(|| format!("no dataset {name} is registered; see `dataset list`"))?;
-    let text = std::fs::read_to_string(job)
-        .with_context(|| format!("reading the job file {}", job.display()))?;
-    let spec = JobSpec::from_toml(&text)?;
-    if spec.dataset != name {
-        bail!("job {} asks for dataset {}, not {name}", spec.name, spec.dataset);
-    }
-    // The cap first: the strict reader's own is the trainer's, which is higher.
-    let wrong = || format!("{}, read as job {} describes it", row.path, spec.name);
-    tributary_training::check_structure(Path::new(&row.path)).with_context(wrong)?;
-    let data = Table::load_csv(Path::new(&row.path), &spec.data).with_context(wrong)?;
-    println!("{name} fits job {}: {} rows, none left out", spec.name, data.len());
-    Ok(())
+/// Rows of a table that a job could use; refused if it is none.
+fn rows(path: &Path, source: &Source) -> anyhow::Result<u64> {
+    let kind = Kind::parse(&source.kind).map_err(anyhow::Error::msg)?;
+    let records = Records::new(path.to_owned(), kind, source.mapping.as_deref());
+    Ok(records.map_err(anyhow::Error::msg)?.check()?)
 }
 
 fn terms(epsilon: f64, delta: f64) -> anyhow::Result<BudgetLimit> {
@@ -308,47 +359,22 @@ mod tests {
         terms(2.0, 1e-6).unwrap();
     }
 
-    #[test]
-    fn a_check_says_line_and_column_of_what_the_daemon_would_leave_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let (table, job) = (dir.path().join("t.csv"), dir.path().join("job.toml"));
-        std::fs::write(&job, crate::fixtures::JOB).unwrap();
-        let rows = [DatasetRow {
-            name: "d".into(),
-            path: table.to_str().unwrap().into(),
-            declared_records: 10,
-            content: None,
-        }];
-        let verdict = |text: &str| {
-            std::fs::write(&table, text).unwrap();
-            check(&rows, "d", &job).map_err(|e| format!("{e:#}"))
-        };
-        verdict("x,y\n1,0\n2,1\n").unwrap();
-        for (text, words) in [
-            ("x,y\n1,0\nNaN,1\n", ["line 3", "\"x\""]),
-            ("x,y\n1,0\n2,maybe\n", ["line 3", "\"y\""]),
-            ("x,y\n1,0\n2\n", ["line 3", "1 cells"]),
-            ("z,y\n1,0\n", ["no column", "\"x\""]),
-        ] {
-            let error = verdict(text).unwrap_err();
-            assert!(words.iter().all(|w| error.contains(w)), "{error}");
-        }
-        assert!(check(&rows, "e", &job).is_err());
-    }
-
     #[tokio::test]
     async fn one_file_has_one_name_and_its_terms_are_for_good() {
         let (root, dir) = crate::fixtures::enrolled();
         let table = root.path().join("t.csv");
         std::fs::write(&table, "x,y\n1,0\n").unwrap();
         let limit = |epsilon| Terms::Own(terms(epsilon, 1e-6).unwrap());
-        add(&dir, "a", &table, 10, &limit(2.0)).await.unwrap();
-        add(&dir, "a", &table, 10, &limit(2.0)).await.unwrap();
-        let other = add(&dir, "b", &table, 10, &limit(2.0)).await.unwrap_err().to_string();
+        add(&dir, "a", &table, &Source::default(), 10, &limit(2.0)).await.unwrap();
+        add(&dir, "a", &table, &Source::default(), 10, &limit(2.0)).await.unwrap();
+        let other = add(&dir, "b", &table, &Source::default(), 10, &limit(2.0))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(other.contains("as a: one table has one budget"), "{other}");
         let person = terms(2.0, 1e-6).unwrap().for_unit(ProtectedUnit::Person);
         for (count, terms) in [(11, limit(2.0)), (10, limit(3.0)), (10, Terms::Own(person))] {
-            assert!(add(&dir, "a", &table, count, &terms).await.is_err());
+            assert!(add(&dir, "a", &table, &Source::default(), count, &terms).await.is_err());
         }
         let storage = dir.storage().await.unwrap();
         assert_eq!(storage.datasets().await.unwrap().len(), 1);
@@ -362,21 +388,25 @@ mod tests {
         std::fs::write(&table, "x,y\n1,0\n").unwrap();
         std::fs::copy(&table, &copy).unwrap();
         let own = Terms::Own(terms(2.0, 1e-6).unwrap());
-        add(&dir, "a", &table, 10, &own).await.unwrap();
-        let refused = add(&dir, "b", &copy, 10, &own).await.unwrap_err().to_string();
+        add(&dir, "a", &table, &Source::default(), 10, &own).await.unwrap();
+        let refused =
+            add(&dir, "b", &copy, &Source::default(), 10, &own).await.unwrap_err().to_string();
         assert!(refused.contains("is a copy of a file"), "{refused}");
         assert!(refused.contains("--shares-budget-with a"), "{refused}");
         let of = |name: &str| Terms::Of(name.into());
-        assert!(add(&dir, "b", &copy, 10, &of("none")).await.is_err());
+        assert!(add(&dir, "b", &copy, &Source::default(), 10, &of("none")).await.is_err());
         for _ in 0..2 {
-            add(&dir, "b", &copy, 10, &of("a")).await.unwrap();
+            add(&dir, "b", &copy, &Source::default(), 10, &of("a")).await.unwrap();
         }
         // A name that shares leads to the same account.
-        add(&dir, "c", &copy, 10, &of("b")).await.unwrap();
+        add(&dir, "c", &copy, &Source::default(), 10, &of("b")).await.unwrap();
         let storage = dir.storage().await.unwrap();
         let book = Book::replay(&storage.book().await.unwrap()).unwrap();
         assert_eq!((book.account_of("b"), book.account_of("c")), (Some("a"), Some("a")));
         assert_eq!(book.datasets().len(), 1);
-        assert!(add(&dir, "b", &copy, 10, &own).await.is_err(), "terms are for good");
+        assert!(
+            add(&dir, "b", &copy, &Source::default(), 10, &own).await.is_err(),
+            "terms are for good"
+        );
     }
 }

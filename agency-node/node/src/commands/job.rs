@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 
-use super::Dir;
+use super::{Dir, desk};
+use crate::audit::{self, Event};
 use crate::book::Book;
 use crate::data_dir::DataDir;
 use crate::engine::{Record, StoredJob};
@@ -25,12 +26,26 @@ pub enum Job {
         #[command(flatten)]
         dir: Dir,
     },
+    /// Show the aggregator's signed checkpoints that this node has kept, or hold a job's record
+    /// against them: a history that was rewritten or cut off does not go through all of them.
+    Checkpoints {
+        #[command(flatten)]
+        dir: Dir,
+        /// Folder with a job's evidence (`manifest.json`, `rounds.jsonl`), as the central team
+        /// exports it.
+        #[arg(long, value_name = "DIR")]
+        evidence: Option<std::path::PathBuf>,
+    },
 }
 
 impl Job {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Show { dir } => show(&DataDir::open(&dir.data_dir)?).await,
+            Self::Checkpoints { dir, evidence } => {
+                let dir = DataDir::open(&dir.data_dir)?;
+                super::history::checkpoints(&dir, evidence.as_deref()).await
+            }
             Self::Abandon { dir } => {
                 let dir = DataDir::open(&dir.data_dir)?;
                 let _lock = dir.lock("job abandon")?;
@@ -77,7 +92,13 @@ async fn abandon(dir: &DataDir) -> anyhow::Result<()> {
     let hex = hex::encode(job.hash());
     let entry = book.close(&hex, &timestamp(), &dir.identity()?)?;
     let outcome = "abandoned by the agency's operator".to_owned();
+    let event = Event::Operator {
+        command: "job abandon".into(),
+        outcome: format!("job {hex} is over here"),
+        by: audit::operator(),
+    };
     storage.persist(&Record::Ended { entry, job: hex, outcome }).await?;
+    desk::note(&storage, &event).await?;
     println!("{} is over here; what it charged stays charged", name(&job));
     Ok(())
 }

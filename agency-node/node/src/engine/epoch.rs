@@ -23,6 +23,14 @@ pub(super) struct Keys {
     pub(super) answered: Option<(u32, u8)>,
 }
 
+impl ActiveJob {
+    /// Whether keys are there and nothing is under way.
+    pub(super) fn is_quiet(&self) -> bool {
+        let keys = self.keys.ready.is_some() && self.keys.pending.is_none();
+        keys && self.running.is_none() && self.transfer.is_none()
+    }
+}
+
 /// A newer epoch on its way.
 struct Pending {
     /// Context of its messages.

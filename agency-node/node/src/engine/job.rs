@@ -7,10 +7,12 @@ use tributary_training::{Dataset, Trainer};
 use tributary_wire::session::{RefusalCode, ReportCode};
 
 use super::epoch::Keys;
+use super::history::History;
 use super::reserve::Reserve;
 use super::round::Running;
+use super::standing::planned_epsilon;
 use super::transfer::Transfer;
-use super::{Output, Setup, StoredJob, report};
+use super::{DatasetSource, Output, Setup, StoredJob, report};
 use crate::book::{JobCost, ProtectedUnit};
 use crate::policy::Refusal;
 
@@ -18,7 +20,7 @@ use crate::policy::Refusal;
 pub struct ActiveJob {
     manifest: Manifest,
     pub(super) plan: Plan,
-    me: NodeIndex,
+    pub(super) me: NodeIndex,
     pub(super) keys: Keys,
     pub(super) state: ModelState,
     pub(super) certificate: Option<ResultQc>,
@@ -29,6 +31,11 @@ pub struct ActiveJob {
     pub(super) noise: Noise,
     pub(super) reserve: Reserve,
     pub(super) costs: Costs,
+    /// Version of the dataset that was read.
+    pub(super) dataset_version: String,
+    /// Epsilon that it plans for; `None` in mode `none`.
+    pub(super) epsilon: Option<f64>,
+    pub(super) history: History,
 }
 
 /// What one attempt of each kind of round costs, and the job; `None` without noise.
@@ -51,26 +58,20 @@ impl ActiveJob {
     /// Loads data and trainer for a job that the policy allows.
     pub(super) fn prepare(setup: &Setup, manifest: Manifest, plan: Plan) -> Result<Self, Refusal> {
         let spec = &manifest.spec;
-        let not_there = |text: &str| Refusal::new(RefusalCode::NotInRoster, text);
-        let me = manifest.index_of(&setup.agency).ok_or_else(|| not_there("agency not listed"))?;
-        let me = NodeIndex(me);
-        if plan.roster.members.get(usize::from(me.0)) != Some(&setup.identity.verifying_key()) {
-            return Err(not_there("listed with another signing key"));
-        }
-        let source = setup.datasets.get(&spec.dataset).ok_or_else(|| {
-            Refusal::new(RefusalCode::UnknownDataset, format!("dataset {}", spec.dataset))
-        })?;
-        let declared = manifest.roster.get(usize::from(me.0)).map(|r| r.declared_records);
-        if declared != Some(source.declared_records) {
-            let text = "declared records differ from the registered ones";
-            return Err(Refusal::new(RefusalCode::SchemaMismatch, text));
-        }
+        let (me, source) = place(setup, &manifest, &plan)?;
+        // Before and after: what was read is what has this name, also if the file was replaced meanwhile.
+        let dataset_version = version_of(source, &spec.dataset)?;
         // The source lets no cell decide (only file, header and specification can fail), so that an
         // offer is no query about a record. What exactly does not fit stays here all the same.
         let data = (source.load)(&spec.data).map_err(|text| {
             tracing::error!(dataset = %spec.dataset, "{text}");
             Refusal::new(RefusalCode::SchemaMismatch, "the dataset does not fit the job's schema")
         })?;
+        if version_of(source, &spec.dataset)? != dataset_version {
+            tracing::error!(dataset = %spec.dataset, "the file was changed while it was read");
+            let text = "the dataset cannot be read now";
+            return Err(Refusal::new(RefusalCode::SchemaMismatch, text));
+        }
         // A tensor library's own words may name anything on this machine.
         let trainer =
             (setup.trainers)(&spec.model, spec.data.input_width(), spec.data.output_width())
@@ -90,7 +91,7 @@ impl ActiveJob {
             evaluation: plan.evaluation.as_ref().map(cost).transpose()?.flatten(),
             job: job_cost(&manifest, &plan)?,
         };
-        let state = plan.initial_state(&manifest);
+        let (state, epsilon) = (plan.initial_state(&manifest), planned_epsilon(&plan));
         Ok(Self {
             keys: Keys::default(),
             certificate: None,
@@ -105,6 +106,9 @@ impl ActiveJob {
             noise,
             reserve: Reserve::default(),
             costs,
+            dataset_version,
+            epsilon,
+            history: History::default(),
         })
     }
 
@@ -131,6 +135,9 @@ impl ActiveJob {
             .map_err(|e| e.to_string())?;
         if state.clip_factor.is_some() && self.plan.training.count_scale.is_none() {
             return Err("a state with a clip norm of its own, in a job whose norm is fixed".into());
+        }
+        if state.second_moment.is_some() != self.state.second_moment.is_some() {
+            return Err("a state of another optimiser than the job's".into());
         }
         let certificate =
             ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
@@ -185,6 +192,12 @@ impl ActiveJob {
         }
     }
 
+    /// Context of the running attempt if its vector is masked and nothing later has begun: then all
+    /// that is left to do is to send the same bytes, from wherever the aggregator's copy ends.
+    pub(super) fn upload(&self) -> Option<[u8; 32]> {
+        self.running.as_ref().and_then(Running::upload)
+    }
+
     /// The epoch whose keys this node holds.
     pub fn epoch_number(&self) -> Option<u32> {
         self.keys.ready.as_ref().map(|keys| keys.epoch())
@@ -210,6 +223,11 @@ impl ActiveJob {
 
     pub(super) fn limits(&self) -> Limits {
         Limits::for_members(self.plan.roster.thresholds.n)
+    }
+
+    /// Whether an attempt runs that is not paid for yet.
+    pub(super) fn may_charge(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.charged)
     }
 
     /// Drops the running attempt; its secrets are erased with it.
@@ -241,8 +259,39 @@ impl ActiveJob {
     }
 }
 
+/// This agency's place in a job, and the dataset that it asks for.
+pub(super) fn place<'a>(
+    setup: &'a Setup,
+    manifest: &Manifest,
+    plan: &Plan,
+) -> Result<(NodeIndex, &'a DatasetSource), Refusal> {
+    let spec = &manifest.spec;
+    let not_there = |text: &str| Refusal::new(RefusalCode::NotInRoster, text);
+    let me = manifest.index_of(&setup.agency).ok_or_else(|| not_there("agency not listed"))?;
+    if plan.roster.members.get(usize::from(me)) != Some(&setup.identity.verifying_key()) {
+        return Err(not_there("listed with another signing key"));
+    }
+    let source = setup.datasets.get(&spec.dataset).ok_or_else(|| {
+        Refusal::new(RefusalCode::UnknownDataset, format!("dataset {}", spec.dataset))
+    })?;
+    let declared = manifest.roster.get(usize::from(me)).map(|r| r.declared_records);
+    if declared != Some(source.declared_records) {
+        let text = "declared records differ from the registered ones";
+        return Err(Refusal::new(RefusalCode::SchemaMismatch, text));
+    }
+    Ok((NodeIndex(me), source))
+}
+
+/// The words stay here: they may name a path.
+fn version_of(source: &DatasetSource, dataset: &str) -> Result<String, Refusal> {
+    (source.version)().map_err(|text| {
+        tracing::error!(%dataset, "{text}");
+        Refusal::new(RefusalCode::SchemaMismatch, "the dataset cannot be read now")
+    })
+}
+
 /// What the whole job may cost; `None` without noise.
-fn job_cost(manifest: &Manifest, plan: &Plan) -> Result<Option<JobCost>, Refusal> {
+pub(super) fn job_cost(manifest: &Manifest, plan: &Plan) -> Result<Option<JobCost>, Refusal> {
     let Some(privacy) = &plan.privacy else { return Ok(None) };
     let spec = &manifest.spec;
     let unit = ProtectedUnit::of(spec).ok_or_else(|| {

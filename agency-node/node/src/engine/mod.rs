@@ -9,10 +9,13 @@
 
 pub mod audit;
 mod epoch;
+mod history;
 mod job;
 mod offer;
+mod refusals;
 mod reserve;
 mod round;
+mod standing;
 mod transfer;
 mod vector;
 
@@ -31,9 +34,12 @@ use tributary_wire::session::{
 };
 use tributary_wire::{PROTOCOL_VERSION, Text};
 
+use crate::audit::Event;
 use crate::book::Book;
+use crate::consent::{Consent, PeerRow};
 use crate::policy::Policy;
 
+pub use history::Kept;
 pub use job::ActiveJob;
 
 /// Everything the engine is given once.
@@ -71,7 +77,13 @@ pub struct DatasetSource {
     /// it must not fail over a cell ([`Dataset::load_tolerant`]). The error text stays at the
     /// agency.
     pub load: DatasetLoader,
+    /// Names what the source holds now: equal for equal bytes, and nothing that anybody else could
+    /// compute. Asked before every round, so it should be quick where nothing has changed.
+    pub version: DatasetVersion,
 }
+
+/// Names what a dataset holds now.
+pub type DatasetVersion = Box<dyn Fn() -> Result<String, String> + Send>;
 
 /// The engine.
 pub struct Engine {
@@ -80,11 +92,25 @@ pub struct Engine {
     job: Option<Box<ActiveJob>>,
     /// A stored job that cannot be gone on with; its operator has to act.
     stuck: Option<[u8; 32]>,
+    /// What this agency's people have decided.
+    consent: Consent,
+    /// An offer that waits for somebody's word or for the hour.
+    waiting: Option<offer::Waiting>,
+    /// What the aggregator was told when the job in progress stopped to run here.
+    paused: Option<session::RefusalCode>,
+    refusals: refusals::Refusals,
 }
 
 /// Time as the driver sees it, RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Now(pub String);
+
+impl Now {
+    /// The time; `None` if the driver has none that can be read.
+    pub fn time(&self) -> Option<time::OffsetDateTime> {
+        crate::consent::statement::parse_time(&self.0)
+    }
+}
 
 /// What the driver must do, in this order.
 #[derive(Debug)]
@@ -103,6 +129,8 @@ pub enum Output {
         /// The messages.
         upload: Upload,
     },
+    /// Append to the audit record, durably, before anything that follows.
+    Audit(Event),
     /// A line for the local log; may hold what must not leave.
     Note(String),
 }
@@ -144,6 +172,19 @@ pub enum Record {
         /// The result quorum's certificate.
         certificate: Vec<u8>,
     },
+    /// The aggregator's signed word of where its record ends.
+    Checkpoint {
+        /// The job's hash, hex.
+        job: String,
+        /// Entries of the record.
+        length: u64,
+        /// Hash of the last one.
+        head: [u8; 32],
+        /// The signature.
+        signature: [u8; 64],
+        /// What it contradicts, if it does.
+        conflict: Option<String>,
+    },
     /// The job is over, in the book too: both durable, or neither.
     Ended {
         /// The book's entry; `None` if it was closed there already.
@@ -153,6 +194,24 @@ pub enum Record {
         /// How it ended, in words.
         outcome: String,
     },
+    /// A job that waits for somebody's word.
+    Requested {
+        /// The job's hash, hex.
+        job: String,
+        /// Canonical manifest.
+        manifest: String,
+        /// When it was offered.
+        at: String,
+    },
+    /// A job that waited is over before it began here.
+    RequestClosed {
+        /// The job's hash, hex.
+        job: String,
+        /// How it ended, in words.
+        outcome: String,
+    },
+    /// A peer's key, pinned by its first use.
+    Pinned(PeerRow),
 }
 
 /// Bytes of secret keys on their way to the state database: wiped when dropped, never printed.
@@ -191,7 +250,22 @@ pub struct ResumeError(pub String);
 impl Engine {
     /// An engine without a job.
     pub fn new(setup: Setup, book: Book) -> Self {
-        Self { setup, book, job: None, stuck: None }
+        Self {
+            setup,
+            book,
+            job: None,
+            stuck: None,
+            consent: Consent::default(),
+            waiting: None,
+            paused: None,
+            refusals: refusals::Refusals::default(),
+        }
+    }
+
+    /// Takes what this agency's people have decided so far. The driver gives it before the first frame
+    /// and again before every frame that follows a change.
+    pub fn set_consent(&mut self, consent: Consent) {
+        self.consent = consent;
     }
 
     /// Takes up the job that was in progress.
@@ -224,12 +298,31 @@ impl Engine {
         self.job.as_deref()
     }
 
-    /// The first frame of every session. The running attempt of an earlier session is dropped: the
-    /// aggregator counted this node out when the session broke.
+    /// Whether the session may be replaced without an attempt being lost: no job, or one that has its
+    /// keys and waits for its next attempt.
+    pub fn is_quiet(&self) -> bool {
+        self.job.as_ref().is_none_or(|job| job.is_quiet())
+    }
+
+    /// Whether an attempt of a round runs here.
+    pub fn in_attempt(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.running.is_some())
+    }
+
+    /// Names of the registered datasets.
+    pub fn datasets(&self) -> impl Iterator<Item = &str> {
+        self.setup.datasets.keys().map(String::as_str)
+    }
+
+    /// The first frame of every session. The running attempt of an earlier session is dropped (the
+    /// aggregator counted this node out when the session broke), unless its vector is masked: then
+    /// the upload can go on where it was cut off.
     pub fn hello(&mut self, software_version: &str) -> FromNode {
-        if let Some(job) = &mut self.job {
+        if let Some(job) = self.job.as_mut().filter(|job| job.upload().is_none()) {
             job.abandon_round();
         }
+        // What waits is offered again.
+        self.waiting = None;
         let datasets = self.setup.datasets.iter().filter_map(|(name, source)| {
             let name = DatasetName::new(name.as_str()).ok()?;
             Some(session::Dataset { name, declared_records: source.declared_records })
@@ -242,6 +335,7 @@ impl Engine {
                 job: job.hash(),
                 next_round: job.state().completed,
                 epoch: job.epoch_number(),
+                upload: job.upload(),
             }),
         })
     }
@@ -261,10 +355,15 @@ impl Engine {
             ToNode::Idle { text } => out.push(Output::Note(format!("sitting out: {text}"))),
             ToNode::JobOffer(offer) => self.offered(now, &offer, &mut out),
             ToNode::Secagg(frame) => self.secagg(now, &frame, &mut out),
-            ToNode::StateChunk(chunk) => self.with_job(chunk.job, &mut out, |job, out| {
-                job.state_chunk(&chunk, out);
-            }),
+            ToNode::StateChunk(chunk) => {
+                let Self { book, job, .. } = self;
+                if let Some(job) = job.as_mut().filter(|job| job.hash() == chunk.job) {
+                    job.state_chunk(&chunk, &mut out);
+                    job.compare_with_book(book, &mut out);
+                }
+            }
             ToNode::JobEnd(end) => self.ended(now, &end, &mut out),
+            ToNode::Checkpoint(checkpoint) => self.checkpoint(&checkpoint, &mut out),
         }
         if let Some(job) = &mut self.job {
             job.prepare_noise(&self.setup.randomness);
@@ -296,6 +395,11 @@ impl Engine {
                 return;
             }
         };
+        let begins = matches!(message, ServerMessage::RoundStart(_));
+        if (begins || job.may_charge()) && !self.may_go_on(now, begins, out) {
+            return;
+        }
+        let Some(job) = &mut self.job else { return };
         match message {
             ServerMessage::EpochStart(_)
             | ServerMessage::EpochHellos(_)
@@ -309,36 +413,23 @@ impl Engine {
     }
 
     fn ended(&mut self, now: &Now, end: &session::JobEnd, out: &mut Vec<Output>) {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.hash == end.job) {
+            self.waiting = None;
+            let outcome = format!("{}: {}", end.outcome, end.text);
+            let job = hex::encode(end.job);
+            out.push(Output::Note(format!("a job that waited is over: {outcome}")));
+            let (closed, said) = (job.clone(), outcome.clone());
+            out.push(Output::Persist(Record::RequestClosed { job: closed, outcome: said }));
+            out.push(Output::Audit(Event::JobEnded { job, outcome }));
+        }
         let name = match &self.job {
             Some(job) if job.hash() == end.job => job.manifest().spec.name.clone(),
             // Also one that could not be gone on with: its end sets this node free again.
             _ if self.stuck == Some(end.job) => "that could not be resumed".to_owned(),
             _ => return,
         };
-        let hex = hex::encode(end.job);
-        let entry = match self.book.close(&hex, &now.0, &self.setup.identity) {
-            Ok(entry) => entry,
-            Err(error) => {
-                out.push(Output::Note(error.to_string()));
-                None
-            }
-        };
         let outcome = format!("{}: {}", end.outcome, end.text);
-        out.push(Output::Note(format!("job {name} is over: {outcome}")));
-        out.push(Output::Persist(Record::Ended { entry, job: hex, outcome }));
-        self.job = None;
-        self.stuck = None;
-    }
-
-    fn with_job(
-        &mut self,
-        hash: [u8; 32],
-        out: &mut Vec<Output>,
-        act: impl FnOnce(&mut ActiveJob, &mut Vec<Output>),
-    ) {
-        if let Some(job) = self.job.as_mut().filter(|j| j.hash() == hash) {
-            act(job, out);
-        }
+        self.end_here(now, end.job, &name, outcome, out);
     }
 }
 

@@ -2,14 +2,16 @@
 
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::{
-    Digest, Fault, Lanes, NodeOutput, NodeRound, NodeSet, ResultQc, RoundStart, RoundView,
-    ServerMessage,
+    Digest, Fault, Lanes, NodeOutput, NodePhase, NodeRound, NodeSet, ResultQc, RoundStart,
+    RoundView, ServerMessage,
 };
 use tributary_wire::session::ReportCode;
 
 use super::job::ActiveJob;
 use super::{Now, Output, Record, Secret, Setup, vector};
+use crate::audit::Event;
 use crate::book::{Book, BookError, ChargeEntry};
+use crate::policy::name_of;
 
 /// The running attempt.
 pub(super) struct Running {
@@ -21,6 +23,10 @@ pub(super) struct Running {
     params: Digest,
     /// The state after this round, until a result quorum has signed it.
     provisional: Option<ModelState>,
+    /// Whether it is paid for.
+    pub(super) charged: bool,
+    /// Whose vectors are in the sum, once it is open.
+    survivors: Option<NodeSet>,
 }
 
 /// Why an attempt ends here: a code for the aggregator, words for the log.
@@ -35,6 +41,11 @@ impl From<Fault> for GiveUp {
 impl Running {
     pub(super) fn phase(&self) -> String {
         format!("round {}, attempt {}: {}", self.round, self.attempt, self.machine.phase())
+    }
+
+    pub(super) fn upload(&self) -> Option<[u8; 32]> {
+        let masked = matches!(self.machine.phase(), NodePhase::Masked | NodePhase::Uploaded);
+        masked.then(|| self.machine.ctx().0)
     }
 
     pub(super) fn number(&self) -> (u32, u16) {
@@ -74,6 +85,9 @@ impl ActiveJob {
             let text = format!("asked for round {}, this node is at {round}", start.view.round);
             return Err(GiveUp(ReportCode::StateMissing, text));
         }
+        if let Some(why) = &self.history.broken {
+            return Err(GiveUp(ReportCode::ProtocolFault, why.clone()));
+        }
         let Some(operation) = self.plan().operation(round).cloned() else {
             return Err(GiveUp(ReportCode::StateMismatch, "no round is left in the plan".into()));
         };
@@ -105,8 +119,16 @@ impl ActiveJob {
         let secret = Secret(keys.to_secret_bytes());
         out.push(Output::Persist(Record::Epoch { job: self.hex(), secret }));
         let params = view.params_hash;
-        self.running =
-            Some(Running { machine, round, attempt, operation, params, provisional: None });
+        self.running = Some(Running {
+            machine,
+            round,
+            attempt,
+            operation,
+            params,
+            provisional: None,
+            charged: false,
+            survivors: None,
+        });
         self.send(&commit, out);
         Ok(())
     }
@@ -175,7 +197,7 @@ impl ActiveJob {
                 NodeOutput::ChargeNeeded { payload_hash } => {
                     self.charge(now, setup, book, payload_hash, out)?
                 }
-                NodeOutput::Opened { sum, .. } => self.opened(&sum)?,
+                NodeOutput::Opened { sum, survivors, .. } => self.opened(&sum, survivors)?,
                 NodeOutput::Certified(qc) => {
                     self.certified(qc, out)?;
                     continue;
@@ -225,7 +247,7 @@ impl ActiveJob {
         payload: Digest,
         out: &mut Vec<Output>,
     ) -> Result<Vec<NodeOutput>, GiveUp> {
-        let (job, dataset) = (self.hex(), self.manifest().spec.dataset.clone());
+        let (hex, dataset) = (self.hex(), self.manifest().spec.dataset.clone());
         let Some(running) = &mut self.running else { return Ok(Vec::new()) };
         let cost = match running.operation.operation {
             Operation::Statistics => self.costs.statistics.as_ref(),
@@ -237,7 +259,7 @@ impl ActiveJob {
             return Err(GiveUp(ReportCode::BudgetSpent, text));
         }
         let charge = ChargeEntry {
-            job,
+            job: hex.clone(),
             round: running.round,
             attempt: running.attempt,
             kind: running.operation.operation.into(),
@@ -253,7 +275,18 @@ impl ActiveJob {
             };
             GiveUp(code, e.to_string())
         })?;
+        running.charged = true;
         out.push(Output::Persist(Record::Book(entry)));
+        let (rdp, epsilon_spent) = book.spent_with(&dataset, &hex).unwrap_or((0.0, None));
+        out.push(Output::Audit(Event::Release {
+            job: hex,
+            round: running.round,
+            attempt: running.attempt,
+            operation: name_of(running.operation.operation).to_owned(),
+            dataset,
+            rdp,
+            epsilon_spent,
+        }));
         Ok(running.machine.release_upload()?)
     }
 
@@ -274,7 +307,7 @@ impl ActiveJob {
     }
 
     /// Recomputes the state from the published sum and signs what it comes to.
-    fn opened(&mut self, sum: &Lanes) -> Result<Vec<NodeOutput>, GiveUp> {
+    fn opened(&mut self, sum: &Lanes, survivors: NodeSet) -> Result<Vec<NodeOutput>, GiveUp> {
         let Some(running) = &self.running else { return Ok(Vec::new()) };
         let signed = running.operation.from_lanes(sum);
         let next = self
@@ -288,12 +321,15 @@ impl ActiveJob {
         let hash = next.hash(&self.plan().job);
         let Some(running) = &mut self.running else { return Ok(Vec::new()) };
         running.provisional = Some(next);
+        running.survivors = Some(survivors);
         Ok(running.machine.acknowledge_result(hash)?)
     }
 
     /// A result quorum has signed: the provisional state becomes the state.
     fn certified(&mut self, qc: ResultQc, out: &mut Vec<Output>) -> Result<(), GiveUp> {
         let job = self.plan().job;
+        let number = self.running.as_ref().map(Running::number);
+        let survivors = self.running.as_mut().and_then(|r| r.survivors.take());
         let provisional = self.running.as_mut().and_then(|r| r.provisional.take());
         let Some(next) = provisional.filter(|s| s.hash(&job) == qc.state_hash) else {
             let text = "a certificate for a state this node did not arrive at".to_owned();
@@ -304,6 +340,11 @@ impl ActiveJob {
             state: next.encode(),
             certificate: qc.encode(),
         }));
+        if let (Some((round, attempt)), Some(survivors)) = (number, survivors) {
+            let survivors = survivors.iter().map(|node| self.agency_name(node)).collect();
+            let job = self.hex();
+            out.push(Output::Audit(Event::RoundCertified { job, round, attempt, survivors }));
+        }
         self.state = next;
         self.certificate = Some(qc);
         self.running = None;

@@ -1,5 +1,6 @@
 //! What the engine refuses, keeps and never says, against an aggregator that does not play fair.
 
+mod consent;
 mod crash;
 mod disk;
 mod keys;

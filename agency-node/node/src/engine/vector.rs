@@ -6,7 +6,7 @@
 use rand_core::RngCore as _;
 use tributary_dp::{PreparedNoise, SecretRng, Unit};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
-use tributary_job::spec::LocalSpec;
+use tributary_job::spec::{LocalSpec, OptimiserKind};
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
 use tributary_training::local::{LocalTraining, Optimiser, Source, train};
@@ -69,13 +69,19 @@ pub(super) fn make(
             Sum { values: sum, count: 0.0, non_finite: 0 }
         }
         Operation::Evaluation => {
-            let held = held_out(operation, persons, data, units, true);
+            let held = held_out(operation, persons, data, units);
             let sum = quality_of(operation, persons, data, trainer, state, &held)?;
             Sum { values: sum, count: 0.0, non_finite: 0 }
         }
         Operation::Training => match &operation.local {
             Some(local) => {
-                let rows = held_out(operation, persons, data, units, false);
+                let mut rows = match operation.release {
+                    // Without noise a round may train on a part of the records.
+                    None => tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
+                        .map_err(|e| e.to_string())?,
+                    Some(_) => (0..units as u32).collect(),
+                };
+                rows.retain(|unit| !is_held_out(operation, persons, data, *unit));
                 local_change(operation, local, data, &rows, trainer, state, rng)?
             }
             None => {
@@ -145,15 +151,14 @@ fn is_held_out(
     operation.holdout > 0.0 && row.is_some_and(|row| data.is_held_out(row, operation.holdout))
 }
 
-/// The units that are (not) held out, of the first `units`.
+/// The units that are held out, of the first `units`.
 fn held_out(
     operation: &OperationPlan,
     persons: Option<&Persons>,
     data: &Dataset,
     units: usize,
-    wanted: bool,
 ) -> Vec<u32> {
-    let is = |unit: &u32| is_held_out(operation, persons, data, *unit) == wanted;
+    let is = |unit: &u32| is_held_out(operation, persons, data, *unit);
     (0..units as u32).filter(is).collect()
 }
 
@@ -195,7 +200,13 @@ fn local_change(
     state: &ModelState,
     rng: &mut SecretRng,
 ) -> Result<Sum, String> {
-    let optimiser = Optimiser::Sgd { learning_rate: local.learning_rate, momentum: local.momentum };
+    // Rounds of training, whether or not one of statistics came before.
+    let statistics = u32::from(!state.normalisation.mean.is_empty());
+    let learning_rate = local.learning_rate_at(state.completed.saturating_sub(statistics));
+    let optimiser = match local.optimiser {
+        OptimiserKind::Sgd => Optimiser::Sgd { learning_rate, momentum: local.momentum },
+        OptimiserKind::Adam => Optimiser::Adam { learning_rate },
+    };
     let settings = LocalTraining {
         epochs: local.epochs,
         batch_size: local.batch_size as usize,

@@ -20,18 +20,19 @@
 //! noise, budgets, files or peers.
 
 mod contribution;
-mod gradient;
+pub mod encoder;
+pub(crate) mod gradient;
 pub mod models;
 pub mod nn;
 mod ops;
 mod parameters;
 mod probe;
 pub mod step;
-mod sums;
+pub(crate) mod sums;
 mod tape;
 #[cfg(test)]
 mod tests;
-mod units;
+pub(crate) mod units;
 
 pub use ops::conv::Geometry;
 pub use parameters::{Init, ParameterId, Parameters};

@@ -161,15 +161,25 @@ impl Network for Emb {
     }
 }
 
-impl Network for Decoder {
-    fn losses(&self, tape: &mut Tape<'_>, inputs: &[Tensor]) -> Result<Tensor, PrivateError> {
-        let (input, targets) = rows_and_labels(inputs)?;
-        let mut value = tape.embedding(input, self.table)?;
+impl Decoder {
+    /// Tokens `[B, T]` to logits `[B, T, tokens]`.
+    ///
+    /// # Errors
+    /// A token that the table does not have, or a failure of libtorch.
+    pub fn logits(&self, tape: &mut Tape<'_>, tokens: &Tensor) -> Result<Tensor, PrivateError> {
+        let mut value = tape.embedding(tokens, self.table)?;
         for block in &self.blocks {
             value = block.forward(tape, &value, None)?;
         }
         let value = self.norm.forward(tape, &value)?;
-        cross_entropy(&tape.linear(&value, self.table, None)?, targets)
+        tape.linear(&value, self.table, None)
+    }
+}
+
+impl Network for Decoder {
+    fn losses(&self, tape: &mut Tape<'_>, inputs: &[Tensor]) -> Result<Tensor, PrivateError> {
+        let (input, targets) = rows_and_labels(inputs)?;
+        cross_entropy(&self.logits(tape, input)?, targets)
     }
 }
 

@@ -106,6 +106,20 @@ impl Parameters {
         Ok(())
     }
 
+    /// As [`Parameters::set`], without a copy: for values that nobody writes to.
+    ///
+    /// # Errors
+    /// Another shape or kind, or a failure of libtorch.
+    pub(crate) fn share(&mut self, id: ParameterId, value: &Tensor) -> Result<(), PrivateError> {
+        let kind = self.kind;
+        let entry = self.entries.get_mut(id.0).ok_or_else(unknown)?;
+        if entry.value.size() != value.size() || value.kind() != kind {
+            return Err(PrivateError::Network(format!("{} is of another shape", entry.name)));
+        }
+        entry.value = value.f_detach()?;
+        Ok(())
+    }
+
     /// A parameter's values.
     ///
     /// # Errors

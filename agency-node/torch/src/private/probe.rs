@@ -6,9 +6,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::gradient::row_forms;
+use super::gradient::{gradients, row_forms};
 use super::ops::Form;
-use super::{Network, Parameters, PrivateError};
+use super::units::Grouping;
+use super::{Network, Parameters, PrivateError, Settings};
 
 /// Slots that are tried, spread over the microbatch.
 const TRIED: usize = 5;
@@ -24,7 +25,7 @@ pub struct Independence {
     pub of_place: bool,
 }
 
-/// Compares, bit for bit, what the gradient of a row is made of: among other rows and among copies
+/// Compares, bit for bit, what the gradient of a row is made of, and its norm: among other rows and among copies
 /// of itself, in the same and in other slots of a microbatch. `inputs` are rows like those of the
 /// training, at least two and unlike each other; they are repeated to `microbatch` rows.
 ///
@@ -45,7 +46,14 @@ pub fn independence(
         let order = Tensor::f_from_slice(&order)?;
         let picked: Result<Vec<_>, _> =
             inputs.iter().map(|input| input.f_index_select(0, &order)).collect();
-        flattened(row_forms(network, parameters, &picked?, microbatch)?)
+        let picked = picked?;
+        let mut all = flattened(row_forms(network, parameters, &picked, microbatch)?)?;
+        // What a row's clip factor is made of.
+        let grouping = Grouping::single_rows(microbatch);
+        let gradients = gradients(network, parameters, &picked, microbatch, &grouping)?;
+        let norms = gradients.squared_norms(parameters.dimension(), Settings::MAGNITUDE_SLACK)?;
+        all.push(Tensor::f_from_slice(&norms)?.f_view([-1, 1])?);
+        Ok(all)
     };
     let mixed = values(&|slot| slot as i64 % rows)?;
     let mut found = Independence { of_company: true, of_place: true };

@@ -88,7 +88,7 @@ fn bounds_without_room_are_refused() {
 #[test]
 fn a_missing_file_is_named() {
     let path = Path::new("no-such-table.csv");
-    let error = read_file(path, &spec(), |_| ()).unwrap_err();
+    let error = open(path).unwrap_err();
     assert!(error.to_string().starts_with("no-such-table.csv: "));
 }
 

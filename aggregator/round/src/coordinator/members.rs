@@ -2,6 +2,8 @@
 //!
 //! Must not know: the protocol's phases.
 
+use std::collections::BTreeMap;
+
 use tributary_secagg::{Evidence, Fault, NodeIndex, NodeSet};
 
 use super::{Coordinator, Stage};
@@ -14,12 +16,17 @@ const STRIKES: u8 = 3;
 /// Reports that say that a node's state is not the certified one.
 const STATE_CODES: [&str; 2] = ["state-missing", "state-mismatch"];
 
+/// Refusals that may pass: somebody at the agency has yet to approve the job, or the hour is to come.
+const NOT_YET: [&str; 2] = ["not-approved", "outside-hours"];
+
 /// What the coordinator knows of one agency.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Member {
     pub(super) connected: bool,
     pub(super) accepted: bool,
     pub(super) resume: Resume,
+    /// Why it does not take part yet, in its own words.
+    pub(super) not_yet: Option<String>,
     /// Why it is out of the job, if it is.
     pub(super) excluded: Option<String>,
     /// Attempts that it sits out because it held up, left or broke the last one.
@@ -29,7 +36,13 @@ pub(super) struct Member {
 }
 
 impl Coordinator {
-    pub(super) fn connected(&mut self, node: NodeIndex, resume: Resume, effects: &mut Vec<Effect>) {
+    pub(super) fn connected(
+        &mut self,
+        now: Now,
+        node: NodeIndex,
+        resume: Resume,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Stage::Ended { complete, reason } = &self.stage {
             let certificate = self.certificate.as_ref().map(|qc| qc.encode());
             let (complete, reason) = (*complete, reason.clone());
@@ -39,15 +52,21 @@ impl Coordinator {
         if let Some(member) = self.member_mut(node) {
             member.connected = true;
             member.accepted = false;
+            member.not_yet = None;
             member.resume = resume;
             effects.push(Effect::Offer(node));
         }
+        if let Some(reason) = self.behind() {
+            return self.end(now, false, reason, effects);
+        }
+        self.back_in_upload(now, node, resume, effects);
     }
 
     pub(super) fn disconnected(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
         let Some(member) = self.member_mut(node) else { return };
         member.connected = false;
         member.accepted = false;
+        member.not_yet = None;
         match &self.stage {
             Stage::Keying { .. } => self.left_keying(now, node, effects),
             Stage::Running(_) => self.leave_attempt(now, node, effects),
@@ -57,7 +76,7 @@ impl Coordinator {
 
     /// A node leaves the running attempt. After the grant others may have charged for it: whoever
     /// leaves then is named and sits out the next one.
-    fn leave_attempt(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
+    pub(super) fn leave_attempt(&mut self, now: Now, node: NodeIndex, effects: &mut Vec<Effect>) {
         let Stage::Running(attempt) = &mut self.stage else { return };
         if !attempt.cohort.contains(node) || !attempt.gone.insert(node) {
             return;
@@ -75,6 +94,7 @@ impl Coordinator {
             return;
         }
         member.accepted = true;
+        member.not_yet = None;
         match &self.stage {
             Stage::Offering { .. } => {
                 if self.everybody_accepted() {
@@ -82,8 +102,13 @@ impl Coordinator {
                 }
             }
             Stage::Waiting { not_before, .. }
-                if now.millis < *not_before && !self.everybody_is_back() => {}
+                if now.millis < *not_before && !self.everybody_is_back() =>
+            {
+                self.enough_are_back(now);
+            }
             Stage::Waiting { .. } => self.begin_attempt(now, effects),
+            // In the middle of its upload: it takes part already.
+            Stage::Running(a) if a.cohort.contains(node) && !a.gone.contains(node) => {}
             Stage::Running(_) => {
                 let text = match self.fit(node) {
                     Ok(()) => "takes part from the next round on".to_owned(),
@@ -106,6 +131,39 @@ impl Coordinator {
         self.epoch_members().iter().all(|n| self.member(n).is_some_and(back))
     }
 
+    /// With enough agencies to begin, the others get a moment and not the whole time of a step: one
+    /// that died stays away however long everybody waits.
+    fn enough_are_back(&mut self, now: Now) {
+        if self.cohort().len() < usize::from(self.plan.roster.thresholds.u_min) {
+            return;
+        }
+        let moment = now.millis + self.timeouts.step / 10;
+        if let Stage::Waiting { not_before, .. } = &mut self.stage {
+            *not_before = moment.min(*not_before);
+        }
+    }
+
+    /// Who is connected and takes no part at the moment, and why.
+    pub(super) fn sits_out(&self) -> BTreeMap<String, String> {
+        let why = |(i, member): (usize, &Member)| {
+            let node = NodeIndex(i as u16);
+            let why = match self.fit(node) {
+                _ if !member.connected => return None,
+                Err(why) => why,
+                Ok(()) if member.benched > 0 => {
+                    "it held up, left or broke the last attempt; it takes part again after one \
+                     more"
+                        .to_owned()
+                }
+                Ok(()) => return None,
+            };
+            Some((self.name(node), why))
+        };
+        // Before there are keys nobody can hold them.
+        let keyed = self.facts.is_some();
+        self.members.iter().enumerate().filter(|_| keyed).filter_map(why).collect()
+    }
+
     /// An answer of a node that is not there, or out of the job, says nothing.
     pub(super) fn refused(
         &mut self,
@@ -123,6 +181,9 @@ impl Coordinator {
             effects.push(Effect::Note(format!("{name} is busy: {reason}")));
             return self.disconnected(now, node, effects);
         }
+        if NOT_YET.iter().any(|code| reason.starts_with(code)) {
+            return self.not_yet(now, node, reason, effects);
+        }
         if self.facts.is_none() {
             let text = format!("{name} refuses the job: {reason}");
             return self.end(now, false, text, effects);
@@ -130,6 +191,44 @@ impl Coordinator {
         self.exclude(node, format!("it refused the job: {reason}"));
         self.blame(now, node, "refused", (&reason, None), effects);
         self.disconnected(now, node, effects);
+    }
+
+    /// A node takes no part until it says that it does: its session stays, and so do its keys.
+    fn not_yet(&mut self, now: Now, node: NodeIndex, reason: String, effects: &mut Vec<Effect>) {
+        let name = self.name(node);
+        let Some(member) = self.member_mut(node) else { return };
+        member.accepted = false;
+        // Saying it again is no news, and fills no record.
+        if member.not_yet.as_ref() == Some(&reason) {
+            return;
+        }
+        effects.push(Effect::Note(format!("{name} does not take part yet: {reason}")));
+        member.not_yet = Some(reason);
+        match &self.stage {
+            Stage::Keying { .. } => self.left_keying(now, node, effects),
+            Stage::Running(_) => self.leave_attempt(now, node, effects),
+            _ => {}
+        }
+        if !self.is_ended() {
+            effects.push(self.persist(Step::default()));
+        }
+    }
+
+    /// Who does not take part yet and why, in words; empty if nobody.
+    pub(super) fn waits_for_people(&self) -> String {
+        let said = self.members.iter().enumerate().filter_map(|(i, member)| {
+            let why = member.not_yet.as_ref()?;
+            Some(format!("{} ({why})", self.name(NodeIndex(i as u16))))
+        });
+        said.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same after a text.
+    pub(super) fn with_waits(&self, text: &str) -> String {
+        match self.waits_for_people() {
+            waits if waits.is_empty() => text.to_owned(),
+            waits => format!("{text}; not yet: {waits}"),
+        }
     }
 
     /// A node gives the running attempt up. Anything about another attempt is late; a second report
@@ -259,6 +358,9 @@ impl Coordinator {
         let Some(member) = self.member(node) else {
             return Err("not in the roster".into());
         };
+        if let Some(why) = self.ahead(member) {
+            return Err(why);
+        }
         match (&member.excluded, member.resume.epoch) {
             (Some(why), _) => Err(format!("sits out for the rest of the job: {why}")),
             (None, Some(epoch)) if epoch == self.epoch && self.epoch_members().contains(node) => {

@@ -1,5 +1,7 @@
 //! Secure rounds: choosing the cohort, carrying out the protocol's outputs, certifying the result.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tributary_secagg::{
     Abort, Digest, Fault, Lanes, Limits, NodeIndex, NodeMessage, NodeSet, Party, ResultQc,
@@ -17,8 +19,15 @@ impl Coordinator {
         let Some(operation) = self.plan.operation(round).cloned() else {
             return self.end(now, true, "all rounds are certified".into(), effects);
         };
+        if self.draining {
+            self.stage = Stage::Waiting { deadline: u64::MAX, not_before: u64::MAX };
+            return;
+        }
         if self.next_attempt >= self.plan.max_attempts {
-            let text = format!("round {round} failed {} times", self.next_attempt);
+            let mut text = format!("round {round} failed {} times", self.next_attempt);
+            if let Some(last) = &self.last_failure {
+                text = format!("{text}, at last: {last}");
+            }
             return self.end(now, false, text, effects);
         }
         let single = [&self.plan.statistics, &self.plan.evaluation];
@@ -72,6 +81,7 @@ impl Coordinator {
             left: NodeSet::new(roster),
             late: NodeSet::new(roster),
             turns: Turns::new(roster, self.capacity.uploads.get()),
+            paused: BTreeMap::new(),
             opened: None,
         }));
         effects.push(self.persist(Step::default()));
@@ -237,6 +247,7 @@ impl Coordinator {
             ..Step::default()
         };
         self.record(&mut step, now, KIND_ROUND, serde_json::to_value(&entry).unwrap_or_default());
+        self.checkpoint = Some(self.chain.head().clone());
         effects.push(self.persist(step));
     }
 
@@ -255,6 +266,7 @@ impl Coordinator {
             gone: self.names(&attempt.left),
             reason: abort.to_string(),
         };
+        self.last_failure = Some(entry.reason.clone());
         effects.push(Effect::Note(format!(
             "round {}, attempt {}: {}",
             entry.round, entry.attempt, entry.reason
@@ -304,9 +316,15 @@ impl Coordinator {
             let text = format!("fewer than {u_min} agencies are left that could take part");
             return self.end(now, false, text, effects);
         }
+        // Whoever waits for a person or for the hour gets as long as people get for an offer.
+        let people = self.members.iter().any(|m| m.not_yet.is_some());
+        let longest = self.timeouts.rejoin.max(if people { self.timeouts.gather } else { 0 });
         let deadline = match self.stage {
-            Stage::Waiting { deadline, .. } if deadline != u64::MAX => deadline,
-            _ => now.millis + self.timeouts.rejoin,
+            Stage::Waiting { deadline, .. } if deadline != u64::MAX && !people => deadline,
+            Stage::Waiting { deadline, .. } if deadline > now.millis + self.timeouts.rejoin => {
+                deadline
+            }
+            _ => now.millis + longest,
         };
         self.stage = Stage::Waiting { deadline, not_before: now.millis + self.timeouts.step };
         let missing = self.members_where(|m| !m.connected).join(", ");

@@ -124,6 +124,7 @@ impl Coordinator {
 
     /// Time passes for the running attempt: a deadline, or uploads that bring nothing.
     pub(super) fn round_tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.end_pauses(now, effects);
         let step = self.timeouts.step;
         let Stage::Running(attempt) = &mut self.stage else { return };
         let outputs = if now.millis >= attempt.deadline {

@@ -160,9 +160,32 @@ impl Federation {
             Keys::Ready(keys) => Some(keys.epoch()),
             _ => None,
         };
-        let resume = Resume { completed: Some(node.state.completed), epoch };
+        let resume = Resume { completed: Some(node.state.completed), epoch, upload: None };
         let me = node.me;
         self.event(Event::Connected(me, resume));
+    }
+
+    /// A new session of a node that has kept its masked vector; what was on its way is lost.
+    pub fn come_back(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        node.held.clear();
+        let Keys::Ready(keys) = &node.keys else { panic!("it has no keys") };
+        let resume = Resume {
+            completed: Some(node.state.completed),
+            epoch: Some(keys.epoch()),
+            upload: node.round.as_ref().map(|round| round.ctx().0),
+        };
+        let me = node.me;
+        self.event(Event::Connected(me, resume));
+    }
+
+    /// A session of a node that says that it is further than this coordinator.
+    pub fn connect_ahead(&mut self, i: usize, rounds: u32) {
+        self.nodes[i].round = None;
+        let Keys::Ready(keys) = &self.nodes[i].keys else { panic!("it has no keys") };
+        let completed = Some(self.coordinator.state().completed + rounds);
+        let resume = Resume { completed, epoch: Some(keys.epoch()), upload: None };
+        self.event(Event::Connected(NodeIndex(i as u16), resume));
     }
 
     pub fn connect_all(&mut self) {
@@ -202,6 +225,11 @@ impl Federation {
     /// Queues an event.
     pub fn event(&mut self, event: Event) {
         self.queue.push_back(event);
+    }
+
+    /// Forgets answers and frames that are on their way.
+    pub fn drop_answers(&mut self) {
+        self.queue.clear();
     }
 
     /// Handles at most `limit` events; returns how many there were.

@@ -2,18 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::Args;
 use tributary_secagg::Identity;
-use tributary_transport::{CertificateAuthority, TrustDomain, files};
+use tributary_transport::files;
 
+use crate::authorities;
 use crate::config::{CapacityConfig, Config, TimeoutConfig};
 use crate::data_dir::DataDir;
-
-/// How long the federation's authority is valid.
-const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+use crate::lifetime::Lifetime;
 
 /// Make a data directory: certificate authority, signing key, configuration.
 #[derive(Debug, Args)]
@@ -44,28 +43,23 @@ impl Init {
             listen: self.listen,
             hosts,
             log_json: false,
-            certificate_days: 90,
+            metrics: None,
+            certificate_lifetime: Lifetime::DEFAULT,
             capacity: CapacityConfig::default(),
             timeouts: TimeoutConfig::default(),
+            pki: Vec::new(),
         };
         let text = toml::to_string(&config)?;
         Config::parse(&text)
             .map_err(anyhow::Error::msg)
             .context("give the name under which nodes reach the service with --host")?;
         let dir = DataDir::create(&self.data_dir)?;
-        let (ca, ca_key) = CertificateAuthority::create(
-            &self.name,
-            TrustDomain::default(),
-            SystemTime::now(),
-            CA_VALIDITY,
-        )?;
         let identity = Identity::generate()?;
         dir.save_identity(&identity)?;
-        files::save(&dir.ca_certificate(), ca.certificate_pem().as_bytes(), false)?;
         files::save(&dir.config_file(), text.as_bytes(), false)?;
         dir.store().await?.close().await;
         // The CA's key last: its presence is what makes the directory complete.
-        files::save(&dir.ca_key(), ca_key.as_bytes(), true)?;
+        authorities::create(&dir, &self.name, SystemTime::now())?;
         println!("made {}", dir.path().display());
         println!("signing key {}", identity.verifying_key().fingerprint());
         println!("next: aggregator serve --data-dir {}", dir.path().display());

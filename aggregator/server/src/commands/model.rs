@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Dir;
-use super::job::find;
+use super::place::{Desk, Place};
+use crate::audit::{Act, Actor};
+use crate::operations;
 
 /// Release models.
 #[derive(Debug, Subcommand)]
@@ -13,7 +14,7 @@ pub enum Model {
     /// Write a job's newest certified model as safetensors, with its provenance in the metadata.
     Export {
         #[command(flatten)]
-        dir: Dir,
+        place: Place,
         /// The job's identifier.
         job: String,
         /// The file.
@@ -24,10 +25,21 @@ pub enum Model {
 
 impl Model {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let Self::Export { dir, job, out } = self;
-        let (store, job) = find(&dir, &job).await?;
-        let rounds = crate::export::model(&store, &job, &out).await?;
-        println!("{}: the model after {rounds} certified rounds", out.display());
+        let Self::Export { place, job, out } = self;
+        match place.open().await? {
+            Desk::Local(dir) => {
+                let store = dir.store().await?;
+                let job = operations::job(&store, &job).await?;
+                let rounds = crate::export::model(&store, &job, &out).await?;
+                Actor::local(&dir)?.note(&store, Act::ModelReleased { job: job.id }).await?;
+                println!("{}: the model after {rounds} certified rounds", out.display());
+            }
+            Desk::Remote(mut remote) => {
+                let bytes = remote.model(&job).await?;
+                tributary_transport::files::save(&out, &bytes, false)?;
+                println!("{}: the newest certified model of {job}", out.display());
+            }
+        }
         Ok(())
     }
 }

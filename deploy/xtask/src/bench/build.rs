@@ -25,6 +25,18 @@ pub fn secagg_bench(repo: &Repo) -> Result<PathBuf> {
     program(build_command(repo), PROGRAM)
 }
 
+/// Builds the aggregator and `load-bench` in the release profile: the folder of both, and the latter.
+pub fn load_bench(repo: &Repo) -> Result<(PathBuf, PathBuf)> {
+    let message = "--message-format=json-render-diagnostics";
+    let build = |package: &str, name: &str| {
+        let args = ["build", "--locked", "--release", "-p", package, "--bin", name, message];
+        program(cargo(repo, args), name)
+    };
+    let aggregator = build("tributary-server", "aggregator")?;
+    let folder = aggregator.parent().context("the aggregator lies nowhere")?.to_owned();
+    Ok((folder, build(PACKAGE, "load-bench")?))
+}
+
 /// Runs a build that reports in JSON, with cargo's progress on the terminal, and finds its program.
 pub fn program(mut command: Command, name: &str) -> Result<PathBuf> {
     let output = command

@@ -6,14 +6,17 @@
 mod build;
 mod cells;
 mod child;
+mod data;
 mod dp;
 mod keys;
 mod lines;
+mod load;
 mod machine;
 mod peers;
 mod report;
 mod run;
 mod summary;
+mod train;
 mod training;
 
 use std::fs;
@@ -44,8 +47,14 @@ pub struct BenchArgs {
 enum What {
     /// Secure aggregation: masks, one node's computation, rounds over real connections.
     Secagg(SecaggArgs),
+    /// The aggregator under load: many idle sessions, and a round of many agencies.
+    Load(load::LoadArgs),
     /// Differential privacy: noise samplers, beside opendp's.
     Dp(dp::DpArgs),
+    /// Reading: three million rows of a Parquet file, time and memory.
+    Data(data::DataArgs),
+    /// Training of language models: tokens a second, beside PyTorch and Opacus.
+    Train(train::TrainArgs),
 }
 
 /// Options of `cargo xtask bench secagg`.
@@ -79,7 +88,10 @@ pub struct SecaggArgs {
 pub fn run(repo: &Repo, args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Secagg(args) => secagg(repo, args),
+        What::Load(args) => load::run(repo, args),
         What::Dp(args) => dp::run(repo, args),
+        What::Data(args) => data::run(repo, args),
+        What::Train(args) => train::run(repo, args),
     }
 }
 

@@ -107,7 +107,7 @@ fn build_command(repo: &Repo) -> Command {
 }
 
 /// Sets the environment of Opacus up, unless it is there and complete; returns its Python.
-fn prepare(repo: &Repo, out: &Path) -> Result<PathBuf> {
+pub(super) fn prepare(repo: &Repo, out: &Path) -> Result<PathBuf> {
     let requirements = peers::scripts(repo).join(REQUIREMENTS);
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;

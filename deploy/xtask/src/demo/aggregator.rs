@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -88,11 +89,18 @@ impl Aggregator {
         format!("https://{}", self.address)
     }
 
-    /// Starts the service and waits until its port accepts.
-    pub fn serve(&mut self) -> Result<()> {
+    /// Starts the service and does not wait for it.
+    pub fn spawn(&mut self) -> Result<()> {
         let mut command = self.command(&["serve"]);
         let log = self.logs.join("aggregator.log");
-        let mut process = Process::spawn("the aggregator", &mut command, &log)?;
+        self.process = Some(Process::spawn("the aggregator", &mut command, &log)?);
+        Ok(())
+    }
+
+    /// Starts the service and waits until its port accepts.
+    pub fn serve(&mut self) -> Result<()> {
+        self.spawn()?;
+        let Some(mut process) = self.process.take() else { return Ok(()) };
         let deadline = Instant::now() + READY;
         while TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).is_err() {
             process.expect_running()?;
@@ -135,6 +143,12 @@ impl Aggregator {
         self.call(&["job", "export"], &[job, "--out", &out]).map(drop)
     }
 
+    /// Writes a job's newest certified model.
+    pub fn export_model(&self, job: &str, out: &Path) -> Result<()> {
+        let out = out.to_string_lossy();
+        self.call(&["model", "export"], &[job, "--out", &out]).map(drop)
+    }
+
     /// The running service, if any.
     pub fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()
@@ -162,11 +176,18 @@ impl Aggregator {
     }
 }
 
-/// A loopback address that was free a moment ago.
+/// A loopback address that was free a moment ago, outside the range from which the system takes ports
+/// for outgoing connections: an aggregator that was killed finds it free when it comes back.
 fn free_address() -> Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on the loopback")?;
-    listener.local_addr().context("no free port on the loopback")
+    // Each call begins elsewhere: what another one of this process has found is not bound yet.
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed).wrapping_mul(101);
+    let first = 20_000 + (std::process::id().wrapping_add(call) % 10_000) as u16;
+    let ports = (first..30_000).chain(20_000..first);
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    addresses
+        .find(|address| TcpListener::bind(address).is_ok())
+        .context("no free port on the loopback")
 }
 
 #[cfg(test)]

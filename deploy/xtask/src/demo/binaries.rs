@@ -1,6 +1,6 @@
 //! Building the three programs, and where cargo put them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -35,6 +35,19 @@ impl Binaries {
             bail!("the build failed; to repeat it: {}", describe(&command));
         }
         Self::from_messages(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Programs that were built before.
+    pub fn in_folder(folder: &Path) -> Result<Self> {
+        let program = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() { Ok(path) } else { bail!("there is no {}", path.display()) }
+        };
+        Ok(Self {
+            aggregator: program("aggregator")?,
+            agency_node: program("agency-node")?,
+            simulate: program("simulate")?,
+        })
     }
 
     /// Finds the executables in cargo's messages.

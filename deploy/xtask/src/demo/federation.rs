@@ -36,6 +36,7 @@ impl Federation {
             let node = federation.enrol(scene, agency)?;
             federation.nodes.push(node);
         }
+        Node::exchange_fingerprints(&federation.nodes, &out.path("peers.txt"))?;
         for node in &mut federation.nodes {
             node.serve()?;
         }

@@ -30,7 +30,11 @@ use crate::setup::{self, Plan};
 use crate::support::repo::Repo;
 use crate::support::ui;
 
-use binaries::Binaries;
+pub use aggregator::{Aggregator, JobStatus, State};
+pub use binaries::Binaries;
+pub use node::Node;
+pub use process::call;
+
 use federation::Federation;
 use job::DemoJob;
 use output::Output;
@@ -53,6 +57,9 @@ pub struct DemoArgs {
     /// Build profile of the binaries.
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     pub profile: Profile,
+    /// Use the programs of this folder instead of building them.
+    #[arg(long, value_name = "DIR", conflicts_with = "profile")]
+    pub binaries: Option<PathBuf>,
     /// Do not kill and restart a node in the middle.
     #[arg(long)]
     pub no_kill: bool,
@@ -77,8 +84,13 @@ pub fn run(repo: &Repo, args: &DemoArgs) -> Result<()> {
     setup::run(repo, &Plan::for_trainer(args.trainer))?;
     phases.end("setup");
 
-    ui::heading("Build");
-    let binaries = Binaries::build(repo, args.profile, args.trainer)?;
+    let binaries = match &args.binaries {
+        Some(folder) => Binaries::in_folder(folder)?,
+        None => {
+            ui::heading("Build");
+            Binaries::build(repo, args.profile, args.trainer)?
+        }
+    };
     phases.end("build");
 
     let template = std::fs::read_to_string(repo.demo_job())

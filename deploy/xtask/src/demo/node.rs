@@ -68,20 +68,63 @@ impl Node {
     }
 
     /// Puts the example policy in place, as an agency would that agrees with it. A policy that
-    /// opens only sums of more survivors than the job needs is lowered to the job's floor.
+    /// opens only sums of more survivors than the job needs is lowered to the job's floor. Nobody sits
+    /// beside the demo to approve its job, so the policy says in words that within its own bounds nobody
+    /// is asked.
     pub fn adopt_policy(&self, survivor_floor: i64) -> Result<()> {
         let example =
             call(Command::new(&self.program).args(["policy", "example"]), &self.cli_log())
                 .with_context(|| format!("no example policy for the node of {}", self.agency))?;
         let path = self.data_dir.join("policy.toml");
-        fs::write(&path, fitted_policy(example, survivor_floor)?)
+        fs::write(&path, fitted_policy(&example, survivor_floor)?)
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Each agency tells the others its fingerprint, as they would by telephone, and pins theirs: the
+    /// aggregator cannot invent an agency.
+    pub fn exchange_fingerprints(nodes: &[Self], file: &Path) -> Result<()> {
+        let lines = nodes.iter().map(Self::fingerprint).collect::<Result<Vec<_>>>()?;
+        fs::write(file, lines.join("\n") + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        nodes.iter().try_for_each(|node| node.pin(file))
+    }
+
+    /// The line that the other agencies pin: this agency's name and the fingerprint of its key.
+    fn fingerprint(&self) -> Result<String> {
+        let said = self.call(&["peers", "fingerprint"], &[])?;
+        Ok(said.trim().to_owned())
+    }
+
+    /// Pins the keys of the other agencies.
+    fn pin(&self, peers: &Path) -> Result<()> {
+        self.call(&["peers", "import"], &[&peers.to_string_lossy()]).map(drop)
     }
 
     /// Registers the agency's table under the dataset's name.
     pub fn add_dataset(&self, name: &str, table: &Path) -> Result<()> {
+        self.add_dataset_with(name, table, &[])
+    }
+
+    /// As [`Node::add_dataset`], with further options.
+    pub fn add_dataset_with(&self, name: &str, table: &Path, terms: &[&str]) -> Result<()> {
         let table = table.to_string_lossy();
-        self.call(&["dataset", "add"], &["--name", name, "--path", &table]).map(drop)
+        let args = [&["--name", name, "--path", &table], terms].concat();
+        self.call(&["dataset", "add"], &args).map(drop)
+    }
+
+    /// The budget book, one entry a line, after `budget verify` has found it whole.
+    pub fn book(&self) -> Result<String> {
+        self.call(&["budget", "verify"], &[])?;
+        self.call(&["budget", "export"], &[])
+    }
+
+    /// Epsilon that a dataset has spent and committed.
+    pub fn budget(&self, dataset: &str) -> Result<(f64, f64)> {
+        let text = self.call(&["budget", "show"], &["--json"])?;
+        let all: serde_json::Value =
+            serde_json::from_str(&text).context("the budget is no JSON")?;
+        let number = |key: &str| all[dataset][key].as_f64();
+        number("spent").zip(number("committed")).context("the budget has no such dataset")
     }
 
     /// Starts the daemon.
@@ -125,16 +168,31 @@ impl Node {
     }
 }
 
-/// The policy as it is, unless its `min_survivors` is above the floor.
-fn fitted_policy(example: String, survivor_floor: i64) -> Result<String> {
+/// The example policy, with its `min_survivors` not above the floor, and with automatic approval within
+/// its own bounds in place of a data steward.
+fn fitted_policy(example: &str, survivor_floor: i64) -> Result<String> {
     let mut policy: toml::Table = example.parse().context("the example policy is no TOML")?;
-    match policy.get("min_survivors").and_then(toml::Value::as_integer) {
-        Some(least) if least > survivor_floor => {
-            policy.insert("min_survivors".into(), survivor_floor.into());
-            toml::to_string(&policy).context("cannot write the policy")
-        }
-        _ => Ok(example),
+    if let Some(least) = policy.get_mut("min_survivors")
+        && least.as_integer().is_some_and(|least| least > survivor_floor)
+    {
+        *least = survivor_floor.into();
     }
+    let bounds = [
+        ("datasets", "datasets"),
+        ("modes", "modes"),
+        ("max_epsilon_per_job", "max_epsilon"),
+        ("max_rounds", "max_rounds"),
+    ];
+    let auto = bounds
+        .into_iter()
+        .filter_map(|(from, to)| Some((to.to_owned(), policy.get(from)?.clone())));
+    let auto: toml::Table = auto.collect();
+    let approval = toml::Table::from_iter([
+        ("required".to_owned(), true.into()),
+        ("auto".to_owned(), auto.into()),
+    ]);
+    policy.insert("approval".into(), approval.into());
+    toml::to_string(&policy).context("cannot write the policy")
 }
 
 #[cfg(test)]
@@ -142,13 +200,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_only_lowered_where_the_job_needs_it() {
-        let example = "# why\nmin_survivors = 5\nmodes = [\"record\"]\n".to_owned();
-        assert_eq!(fitted_policy(example.clone(), 5).unwrap(), example);
-        assert_eq!(fitted_policy(example.clone(), 7).unwrap(), example);
-        let lowered: toml::Table = fitted_policy(example, 3).unwrap().parse().unwrap();
-        assert_eq!(lowered["min_survivors"].as_integer(), Some(3));
-        assert_eq!(lowered["modes"][0].as_str(), Some("record"));
-        assert!(fitted_policy("nonsense".into(), 3).is_err());
+    fn a_policy_is_only_lowered_where_the_job_needs_it_and_bounds_what_nobody_is_asked_about() {
+        let example = "min_survivors = 5\nmodes = [\"record\"]\nmax_epsilon_per_job = 2.0\n\
+                       roster = \"pinned\"\n[approval]\nrequired = true\n";
+        for (floor, expected) in [(7, 5), (5, 5), (3, 3)] {
+            let fitted: toml::Table = fitted_policy(example, floor).unwrap().parse().unwrap();
+            assert_eq!(fitted["min_survivors"].as_integer(), Some(expected));
+            assert_eq!(fitted["roster"].as_str(), Some("pinned"));
+            let auto = &fitted["approval"]["auto"];
+            assert_eq!(auto["modes"][0].as_str(), Some("record"));
+            assert_eq!(auto["max_epsilon"].as_float(), Some(2.0));
+            assert!(
+                auto.get("max_rounds").is_none(),
+                "what the policy does not bound stays missing"
+            );
+        }
+        assert!(fitted_policy("nonsense", 3).is_err());
     }
 }

@@ -113,6 +113,12 @@ def node():
         assert option("--aggregator").startswith("https://127.0.0.1:")
         put(home, "key")
         note("enrolled " + agency)
+    elif " ".join(ARGS[:2]) == "peers fingerprint":
+        print(agency + " fingerprint-of-" + agency)
+    elif " ".join(ARGS[:2]) == "peers import":
+        lines = open(ARGS[-1]).read().split("\n")
+        assert agency + " fingerprint-of-" + agency in lines, "a list without this agency"
+        note("pinned " + agency)
     elif " ".join(ARGS[:2]) == "dataset add":
         assert os.path.isfile(option("--path"))
         note("dataset " + option("--name"))

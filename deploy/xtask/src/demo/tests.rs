@@ -71,6 +71,7 @@ impl Stage {
             rounds: None,
             agencies: None,
             profile: Profile::Dev,
+            binaries: None,
             no_kill: false,
             keep: false,
         };
@@ -122,6 +123,7 @@ fn a_whole_run_enrols_trains_kills_restarts_and_reports() {
     assert_eq!(count("token"), 5, "{notes}");
     assert_eq!(count("enrolled"), 5, "{notes}");
     assert_eq!(count("dataset flights"), 5, "{notes}");
+    assert_eq!(count("pinned"), 5, "{notes}");
     // Five nodes, one of which was started twice and ended once only by SIGTERM.
     assert_eq!(notes.lines().filter(|line| is_node(line, "up")).count(), 6, "{notes}");
     assert_eq!(count("node dl up"), 2, "{notes}");

@@ -203,3 +203,29 @@ fn a_manifest_has_one_form_and_one_hash() {
     let swapped = text.replace("\"version\":1", "\"version\":2");
     assert!(Manifest::from_canonical(&swapped).unwrap_err().to_string().contains("version 2"));
 }
+
+/// A decoder's job, as a researcher writes it.
+const LANGUAGE: &str = include_str!("../../../../simulations/scenarios/babble-job.toml");
+
+#[test]
+fn a_language_job_has_its_tensors_its_memory_and_no_statistics() {
+    let spec = JobSpec::from_toml(LANGUAGE).unwrap();
+    let families = (spec.model.family(), spec.data.is_language_model());
+    assert_eq!(families, ("decoder", true));
+    for (from, to, says) in [
+        ("family = \"decoder\"", "family = \"mlp\"", "unknown field"),
+        ("heads = 4", "heads = 5", "model.heads"),
+        ("microbatch = 16", "microbatch = 0", "model.microbatch"),
+        ("optimiser = \"adam\"", "optimiser = \"lion\"", "unknown variant"),
+        (
+            "[data.text]\ncolumn",
+            "[data.label]\ncolumn = \"y\"\npositive = \"1\"\nnegative = \"0\"\n[data.text]\ncolumn",
+            "leave the label out",
+        ),
+        ("mode = \"person\"", "mode = \"record\"", "data.person_column"),
+    ] {
+        assert!(LANGUAGE.contains(from), "{from}");
+        let error = JobSpec::from_toml(&LANGUAGE.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(says), "{from} -> {to}: {error}");
+    }
+}

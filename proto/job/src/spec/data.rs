@@ -7,9 +7,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SpecError;
+use super::text::TextSpec;
 
 /// Most classes of a label.
 pub const MAX_CLASSES: usize = 1000;
@@ -27,13 +29,18 @@ pub const DEFAULT_RECORDS_PER_PERSON: u32 = 16;
 pub const MAX_RECORDS_PER_PERSON: u32 = 256;
 
 /// How rows of an agency's table become a label and a feature vector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
-    /// The label.
+    /// The label; left out for a language model, whose label is the next token.
+    #[serde(default = "LabelSpec::next_token", skip_serializing_if = "LabelSpec::is_next_token")]
     pub label: LabelSpec,
-    /// Features in order.
+    /// Features in order; none where rows are text.
+    #[serde(default)]
     pub features: Vec<FeatureSpec>,
+    /// Where rows are text: the column and what its tokens are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSpec>,
     /// Column whose cell says which person a row belongs to. Rows with the same text belong to one
     /// person; a row with an empty cell is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +52,7 @@ pub struct DataSpec {
 }
 
 /// The label: its column and what its cells may be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "LabelFields", into = "LabelFields")]
 pub struct LabelSpec {
     /// Column of the label. A row whose cell is none of the values is refused.
@@ -66,23 +73,29 @@ pub enum LabelValues {
     },
     /// One value per class, in the order of the logits, trained with softmax cross-entropy.
     Classes(Vec<String>),
+    /// No column: every token's label is the one that follows it.
+    NextToken,
 }
 
 /// A label as it is written: `positive` and `negative`, or `classes`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LabelFields {
+    /// Column of the label. A row whose cell is none of the values is refused.
     column: String,
+    /// Cell text of a positive example, with `negative`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     positive: Option<String>,
+    /// Cell text of a negative example.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     negative: Option<String>,
+    /// Or one value per class, in the order of the logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<String>>,
 }
 
 /// One source column, or a block of them, and what it becomes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeatureSpec {
     /// One input. Values are clamped to `[min, max]`, transformed and scaled.
@@ -123,7 +136,7 @@ pub enum FeatureSpec {
 }
 
 /// A fixed transform of a clamped numeric cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
     /// The value as it is.
@@ -134,7 +147,7 @@ pub enum Transform {
 }
 
 /// What a numeric feature is scaled to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
     /// Mean 0 and standard deviation 1, both from the federated statistics round; an empty cell is
@@ -149,20 +162,33 @@ pub enum Scaling {
 impl DataSpec {
     /// A table without persons.
     pub fn new(label: LabelSpec, features: Vec<FeatureSpec>) -> Self {
-        Self { label, features, person_column: None, max_records_per_person: None }
+        let (text, person_column, max_records_per_person) = (None, None, None);
+        Self { label, features, text, person_column, max_records_per_person }
     }
 
-    /// Number of model inputs.
+    /// Number of model inputs: the tokens of a window and the one that follows, where rows are text.
     pub fn input_width(&self) -> usize {
+        if let Some(text) = &self.text {
+            // A classifier says nothing about the token that follows.
+            return text.context as usize + usize::from(self.is_language_model());
+        }
         self.features.iter().map(FeatureSpec::width).fold(0, usize::saturating_add)
     }
 
-    /// Number of logits: 1 for a binary label, otherwise the number of classes.
+    /// Number of logits: 1 for a binary label, otherwise the number of classes or of tokens.
     pub fn output_width(&self) -> usize {
         match &self.label.values {
             LabelValues::Binary { .. } => 1,
             LabelValues::Classes(classes) => classes.len(),
+            LabelValues::NextToken => {
+                self.text.as_ref().map_or(0, |text| text.tokenizer.vocabulary() as usize)
+            }
         }
+    }
+
+    /// Whether rows are text whose next token is what is learned.
+    pub fn is_language_model(&self) -> bool {
+        self.text.is_some() && self.label.values == LabelValues::NextToken
     }
 
     /// Number of standardised features, each of which takes three coordinates of the statistics
@@ -200,7 +226,9 @@ impl DataSpec {
             LabelValues::Classes(classes) => {
                 classes.iter().try_for_each(|class| short("data.label.classes", class))?;
             }
+            LabelValues::NextToken => {}
         }
+        self.text.iter().try_for_each(|text| name("data.text.column", &text.column))?;
         self.features.iter().try_for_each(|feature| match feature {
             FeatureSpec::Numeric { column, .. } => name("data.features", column),
             FeatureSpec::Block { prefix, .. } => name("data.features", prefix),
@@ -211,9 +239,21 @@ impl DataSpec {
         })
     }
 
-    pub(super) fn validate(&self) -> Result<(), SpecError> {
+    /// Checks every bound and that the parts go together.
+    ///
+    /// # Errors
+    /// The field and what it must be.
+    pub fn validate(&self) -> Result<(), SpecError> {
         self.check_texts()?;
         self.label.validate()?;
+        if let Some(text) = &self.text {
+            text.validate(self)?;
+        } else if self.label.values == LabelValues::NextToken {
+            return Err(SpecError::new("data.label", "is missing: say what is to be learned"));
+        }
+        if self.text.is_some() {
+            return self.validate_persons(&BTreeSet::new());
+        }
         if self.features.is_empty() || self.input_width() > MAX_INPUTS {
             return Err(SpecError::new("data.features", "between 1 and 100,000 inputs"));
         }
@@ -233,6 +273,10 @@ impl DataSpec {
                 columns.insert(column);
             }
         }
+        self.validate_persons(&columns)
+    }
+
+    fn validate_persons(&self, columns: &BTreeSet<Cow<'_, str>>) -> Result<(), SpecError> {
         match (&self.person_column, self.max_records_per_person) {
             (None, None) => Ok(()),
             (None, Some(_)) => Err(SpecError::new(
@@ -240,7 +284,9 @@ impl DataSpec {
                 "has no meaning without person_column",
             )),
             (Some(column), _)
-                if *column == self.label.column || columns.contains(column.as_str()) =>
+                if *column == self.label.column
+                    || columns.contains(column.as_str())
+                    || self.text.as_ref().is_some_and(|text| text.column == *column) =>
             {
                 let problem = format!("{column} names persons and can be no label or feature");
                 Err(SpecError::new("data.person_column", problem))
@@ -255,6 +301,15 @@ impl DataSpec {
 }
 
 impl LabelSpec {
+    /// No label of its own: every token's is the next.
+    pub fn next_token() -> Self {
+        Self { column: String::new(), values: LabelValues::NextToken }
+    }
+
+    fn is_next_token(&self) -> bool {
+        self.values == LabelValues::NextToken
+    }
+
     /// A label of two values.
     pub fn binary(
         column: impl Into<String>,
@@ -279,7 +334,7 @@ impl LabelSpec {
             LabelValues::Binary { positive, negative } if positive == negative => {
                 Err(SpecError::new("data.label", "positive and negative must differ"))
             }
-            LabelValues::Binary { .. } => Ok(()),
+            LabelValues::Binary { .. } | LabelValues::NextToken => Ok(()),
             LabelValues::Classes(classes) => {
                 // Cells are compared without the white space around them.
                 let distinct: BTreeSet<_> = classes.iter().map(|c| c.trim()).collect();
@@ -311,6 +366,7 @@ impl From<LabelSpec> for LabelFields {
         let (positive, negative, classes) = match label.values {
             LabelValues::Binary { positive, negative } => (Some(positive), Some(negative), None),
             LabelValues::Classes(classes) => (None, None, Some(classes)),
+            LabelValues::NextToken => (None, None, None),
         };
         Self { column: label.column, positive, negative, classes }
     }

@@ -152,3 +152,33 @@ fn long_names_and_blanks_around_them_are_refused_before_anything_is_made_of_them
     let classes = LabelSpec::classes("y", ["a".to_owned(), long]);
     assert!(DataSpec::new(classes, vec![block("p")]).validate().is_err());
 }
+
+#[test]
+fn text_has_a_context_a_tokenizer_and_no_columns() {
+    let spec = parse("text = { column = \"t\", context = 64, tokenizer = { kind = \"bytes\" } }");
+    let spec = spec.unwrap();
+    assert!(spec.is_language_model());
+    assert_eq!((spec.input_width(), spec.output_width(), spec.numeric_count()), (65, 256, 0));
+    let listed = r#"text = { column = "t", context = 8, tokenizer = { kind = "characters", characters = "ab\n" } }"#;
+    assert_eq!(parse(listed).unwrap().output_width(), 4);
+    for (text, says) in [
+        (listed.replace("ab\\n", "ab"), "a line feed must be among them"),
+        (listed.replace("ab\\n", "aab\\n"), "each character once"),
+        (listed.replace("context = 8", "context = 1"), "between 2 and"),
+        (listed.replace("context = 8", "context = 9000"), "between 2 and"),
+        (format!("{listed}\nperson_column = \"t\""), "names persons"),
+        (
+            format!(
+                "features = [{{ kind = \"block\", prefix = \"p\", count = 1, min = 0.0, max = 1.0 }}]\n{listed}"
+            ),
+            "leave features out",
+        ),
+        (String::new(), "data.label: is missing"),
+        ("features = []".into(), "data.label: is missing"),
+    ] {
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    let persons = format!("{listed}\nperson_column = \"who\"\nmax_records_per_person = 9");
+    assert_eq!(parse(&persons).unwrap().records_per_person(), 9);
+}

@@ -13,10 +13,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tributary_transport::*;
 use tributary_wire::enrolment::{Enrol, Enrolled};
+use tributary_wire::renewal::{Renew, Renewed};
 use tributary_wire::session::{FromNode, Secagg, ToNode, Welcome};
+use tributary_wire::v1::control_server::Control;
 use tributary_wire::v1::enrolment_server::Enrolment as EnrolmentService;
 use tributary_wire::v1::federation_server::Federation;
-use tributary_wire::v1::{EnrolReply, EnrolRequest, NodeFrame, ServerFrame};
+use tributary_wire::v1::membership_server::Membership;
+use tributary_wire::v1::{
+    AgencyReport, CancelJobReply, FileChunk, IssueTokenReply, IssueTokenRequest, JobReport,
+    JobRequest, ListAgenciesRequest, ListJobsRequest, RevokeReply, RevokeRequest, SubmitJobReply,
+    SubmitJobRequest,
+};
+use tributary_wire::v1::{
+    EnrolReply, EnrolRequest, NodeFrame, RenewReply, RenewRequest, ServerFrame,
+};
 use tributary_wire::{PROTOCOL_VERSION, Text};
 
 /// Longer than anything here takes on a busy machine.
@@ -53,12 +63,17 @@ pub struct World {
     pub tls: Arc<ServerTls>,
     /// What the enrolment service does to a reply before it is sent.
     pub tamper: Arc<Mutex<Option<Tamper>>>,
+    /// What the membership service does to a reply before it is sent.
+    pub renewing: Arc<Mutex<Option<RenewTamper>>>,
     pub stop: Option<oneshot::Sender<()>>,
     pub server: JoinHandle<Result<(), TransportError>>,
 }
 
 /// Gets the authority, the PKCS#10 request and the honest reply.
 pub type Tamper = Box<dyn Fn(&CertificateAuthority, &[u8], &mut EnrolReply) + Send>;
+
+/// The same for renewals.
+pub type RenewTamper = Box<dyn Fn(&CertificateAuthority, &[u8], &mut RenewReply) + Send>;
 
 impl World {
     pub async fn start() -> Self {
@@ -91,16 +106,18 @@ impl World {
         let port = listener.local_addr().unwrap().port();
         let tamper = Arc::new(Mutex::new(None));
         let enrolment = Desk { ca: ca.clone(), tamper: tamper.clone() };
+        let renewing = Arc::new(Mutex::new(None));
+        let renewal = Counter { ca: ca.clone(), tamper: renewing.clone() };
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(
             listener,
             tls.clone(),
-            routes(enrolment, Echo),
+            with_control(routes(enrolment, Echo), renewal, NoControl),
             options,
             async move { drop(stopped.await) },
         ));
         let endpoint = format!("https://127.0.0.1:{port}");
-        Self { ca, endpoint, port, revocations, tls, tamper, stop: Some(stop), server }
+        Self { ca, endpoint, port, revocations, tls, tamper, renewing, stop: Some(stop), server }
     }
 
     /// Credentials of an agency, issued now.
@@ -172,7 +189,7 @@ impl Federation for Echo {
         request: Request<Streaming<NodeFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         // The gate before the service has put this here; the handler checks nothing.
-        let Some(PeerIdentity::Agency(agency)) = request.extensions().get().cloned() else {
+        let Some(PeerIdentity::Member(agency)) = request.extensions().get().cloned() else {
             return Err(Status::internal("the gate let a stranger in"));
         };
         let key_exchange = request.extensions().get::<PeerInfo>().unwrap().key_exchange;
@@ -220,24 +237,98 @@ impl EnrolmentService for Desk {
         let invalid = |e: &dyn std::fmt::Display| Status::invalid_argument(e.to_string());
         let request = Enrol::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
         let token = EnrolmentToken::parse(&request.token).map_err(|e| invalid(&e))?;
-        if token.agency().as_str() == "unknown" {
+        if token.member().to_string() == "unknown" {
             return Err(Status::permission_denied("this token is not known or was used"));
         }
         let now = SystemTime::now();
-        let chain = self
-            .ca
-            .issue_agency(&request.certificate_request, token.agency(), HOUR, now)
-            .map_err(|e| invalid(&e))?;
+        let csr = request.certificate_request;
+        let issue = |csr: &Vec<u8>| self.ca.issue_member(csr, token.member(), HOUR, now);
+        let chain = csr.as_ref().map(issue).transpose().map_err(|e| invalid(&e))?;
         let mut reply = EnrolReply::from(Enrolled {
             certificate_chain_pem: chain,
             ca_pem: self.ca.certificate_pem().to_owned(),
             aggregator_signing_key: [8; 32],
-            agency: token.agency().clone(),
+            member: token.member().clone(),
         });
         if let Some(tamper) = self.tamper.lock().unwrap().as_ref() {
-            tamper(&self.ca, &request.certificate_request, &mut reply);
+            tamper(&self.ca, &csr.unwrap_or_default(), &mut reply);
         }
         Ok(Response::new(reply))
+    }
+}
+
+/// Renews for whoever has a certificate.
+struct Counter {
+    ca: Arc<CertificateAuthority>,
+    tamper: Arc<Mutex<Option<RenewTamper>>>,
+}
+
+#[tonic::async_trait]
+impl Membership for Counter {
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
+        let (member, _) = require_member(&request)?;
+        let invalid = |e: &dyn std::fmt::Display| Status::invalid_argument(e.to_string());
+        let request = Renew::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        let now = SystemTime::now();
+        let csr = request.certificate_request;
+        let issue = |csr: &Vec<u8>| self.ca.issue_member(csr, &member, HOUR, now);
+        let mut reply = RenewReply::from(Renewed {
+            certificate_chain_pem: csr.as_ref().map(issue).transpose().map_err(|e| invalid(&e))?,
+            ca_pem: self.ca.certificate_pem().to_owned(),
+            renew_now: false,
+        });
+        if let Some(tamper) = self.tamper.lock().unwrap().as_ref() {
+            tamper(&self.ca, &csr.unwrap_or_default(), &mut reply);
+        }
+        Ok(Response::new(reply))
+    }
+}
+
+/// Says of every call that it got through.
+struct NoControl;
+
+type Reached<T> = Result<Response<T>, Status>;
+
+fn reached<T>() -> Reached<T> {
+    Err(Status::data_loss("reached"))
+}
+
+#[tonic::async_trait]
+impl Control for NoControl {
+    type ListJobsStream = ReceiverStream<Result<JobReport, Status>>;
+    type ListAgenciesStream = ReceiverStream<Result<AgencyReport, Status>>;
+    type FetchModelStream = ReceiverStream<Result<FileChunk, Status>>;
+    type FetchEvidenceStream = ReceiverStream<Result<FileChunk, Status>>;
+
+    async fn submit_job(&self, _: Request<SubmitJobRequest>) -> Reached<SubmitJobReply> {
+        reached()
+    }
+    async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Reached<Self::ListJobsStream> {
+        reached()
+    }
+    async fn job_status(&self, _: Request<JobRequest>) -> Reached<JobReport> {
+        reached()
+    }
+    async fn cancel_job(&self, _: Request<JobRequest>) -> Reached<CancelJobReply> {
+        reached()
+    }
+    async fn list_agencies(
+        &self,
+        _: Request<ListAgenciesRequest>,
+    ) -> Reached<Self::ListAgenciesStream> {
+        reached()
+    }
+    async fn issue_token(&self, _: Request<IssueTokenRequest>) -> Reached<IssueTokenReply> {
+        reached()
+    }
+    async fn revoke(&self, _: Request<RevokeRequest>) -> Reached<RevokeReply> {
+        reached()
+    }
+    async fn fetch_model(&self, _: Request<JobRequest>) -> Reached<Self::FetchModelStream> {
+        reached()
+    }
+    async fn fetch_evidence(&self, _: Request<JobRequest>) -> Reached<Self::FetchEvidenceStream> {
+        reached()
     }
 }
 

@@ -47,6 +47,8 @@ code!(
         Busy,
         BookLocked,
         DiskError,
+        PolicyRoster,
+        OutsideHours,
     ]
 );
 code!(

@@ -2,11 +2,11 @@
 
 use zeroize::Zeroizing;
 
-use super::{array, bounded, bytes};
+use super::{array, bounded, bytes, pem};
 use crate::enrolment::{Enrol, Enrolled};
 use crate::error::WireError;
-use crate::limits::{MAX_CSR_BYTES, MAX_PEM_BYTES, MAX_TOKEN_CHARS};
-use crate::names::AgencyName;
+use crate::limits::{MAX_CSR_BYTES, MAX_TOKEN_CHARS};
+use crate::members::Member;
 use crate::text::Text;
 use crate::v1;
 
@@ -22,12 +22,14 @@ impl TryFrom<v1::EnrolRequest> for Enrol {
             let problem = "has white space or characters outside ASCII";
             return Err(WireError::Invalid { field: "enrol.token", problem });
         }
-        let csr = m.certificate_request;
+        let csr = Some(m.certificate_request).filter(|csr| !csr.is_empty());
+        let csr = csr.map(|csr| bytes("enrol.certificate_request", csr, MAX_CSR_BYTES));
+        let key = Some(m.signing_key).filter(|key| !key.is_empty());
         Ok(Self {
             protocol_version: m.protocol_version,
             token,
-            certificate_request: bytes("enrol.certificate_request", csr, MAX_CSR_BYTES)?,
-            signing_key: array("enrol.signing_key", &m.signing_key)?,
+            certificate_request: csr.transpose()?,
+            signing_key: key.map(|key| array("enrol.signing_key", &key)).transpose()?,
             software_version: Text::parse("enrol.software_version", m.software_version)?,
         })
     }
@@ -38,8 +40,8 @@ impl From<Enrol> for v1::EnrolRequest {
         Self {
             protocol_version: m.protocol_version,
             token: std::mem::take(&mut *m.token),
-            certificate_request: m.certificate_request,
-            signing_key: m.signing_key.to_vec(),
+            certificate_request: m.certificate_request.unwrap_or_default(),
+            signing_key: m.signing_key.map(Vec::from).unwrap_or_default(),
             software_version: m.software_version.into_string(),
         }
     }
@@ -49,14 +51,16 @@ impl TryFrom<v1::EnrolReply> for Enrolled {
     type Error = WireError;
 
     fn try_from(m: v1::EnrolReply) -> Result<Self, WireError> {
+        let chain = Some(m.certificate_chain_pem).filter(|chain| !chain.is_empty());
+        let chain = chain.map(|chain| pem("enrolled.certificate_chain_pem", chain));
         Ok(Self {
-            certificate_chain_pem: pem("enrolled.certificate_chain_pem", m.certificate_chain_pem)?,
+            certificate_chain_pem: chain.transpose()?,
             ca_pem: pem("enrolled.ca_pem", m.ca_pem)?,
             aggregator_signing_key: array(
                 "enrolled.aggregator_signing_key",
                 &m.aggregator_signing_key,
             )?,
-            agency: AgencyName::parse("enrolled.agency", m.agency)?,
+            member: Member::parse("enrolled.member", m.member)?,
         })
     }
 }
@@ -64,15 +68,10 @@ impl TryFrom<v1::EnrolReply> for Enrolled {
 impl From<Enrolled> for v1::EnrolReply {
     fn from(m: Enrolled) -> Self {
         Self {
-            certificate_chain_pem: m.certificate_chain_pem,
+            certificate_chain_pem: m.certificate_chain_pem.unwrap_or_default(),
             ca_pem: m.ca_pem,
             aggregator_signing_key: m.aggregator_signing_key.to_vec(),
-            agency: m.agency.into(),
+            member: m.member.to_string(),
         }
     }
-}
-
-fn pem(field: &'static str, text: String) -> Result<String, WireError> {
-    let found = text.len();
-    bounded(field, text, found, 1, MAX_PEM_BYTES)
 }

@@ -81,7 +81,8 @@ impl From<Dataset> for v1::Dataset {
 
 impl From<Resume> for v1::Resume {
     fn from(m: Resume) -> Self {
-        Self { job_hash: m.job.to_vec(), next_round: m.next_round, epoch: m.epoch }
+        let upload_context = m.upload.map(|context| context.to_vec()).unwrap_or_default();
+        Self { job_hash: m.job.to_vec(), next_round: m.next_round, epoch: m.epoch, upload_context }
     }
 }
 
@@ -124,7 +125,11 @@ fn dataset(m: v1::Dataset) -> Result<Dataset, WireError> {
 
 fn resume(m: v1::Resume) -> Result<Resume, WireError> {
     let job = array("hello.resume.job_hash", &m.job_hash)?;
-    Ok(Resume { job, next_round: m.next_round, epoch: m.epoch })
+    let upload = match m.upload_context.is_empty() {
+        true => None,
+        false => Some(array("hello.resume.upload_context", &m.upload_context)?),
+    };
+    Ok(Resume { job, next_round: m.next_round, epoch: m.epoch, upload })
 }
 
 fn job_reply(m: v1::JobReply) -> Result<JobReply, WireError> {

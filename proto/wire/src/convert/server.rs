@@ -6,7 +6,8 @@ use crate::limits::{
     MAX_CERTIFICATE_BYTES, MAX_MANIFEST_BYTES, MAX_STATE_CHUNK_BYTES, MAX_STATE_CHUNKS,
 };
 use crate::session::{
-    JobEnd, JobOffer, JobOutcome, Refused, SessionRefusalCode, StateChunk, ToNode, Welcome,
+    Checkpoint, JobEnd, JobOffer, JobOutcome, Refused, SessionRefusalCode, StateChunk, ToNode,
+    Welcome,
 };
 use crate::text::Text;
 use crate::v1::{self, server_frame::Frame};
@@ -23,6 +24,7 @@ impl TryFrom<v1::ServerFrame> for ToNode {
             Frame::StateChunk(m) => state_chunk(m).map(Self::StateChunk),
             Frame::Idle(m) => Ok(Self::Idle { text: Text::parse("idle.text", m.text)? }),
             Frame::JobEnd(m) => job_end(m).map(Self::JobEnd),
+            Frame::Checkpoint(m) => checkpoint(&m).map(Self::Checkpoint),
         }
     }
 }
@@ -57,6 +59,12 @@ impl From<ToNode> for v1::ServerFrame {
                 outcome: m.outcome.to_wire(),
                 text: m.text.into_string(),
                 certificate: m.certificate.unwrap_or_default(),
+            }),
+            ToNode::Checkpoint(m) => Frame::Checkpoint(v1::Checkpoint {
+                job_hash: m.job.to_vec(),
+                length: m.length,
+                head: m.head.to_vec(),
+                signature: m.signature.to_vec(),
             }),
         };
         Self { frame: Some(frame) }
@@ -120,5 +128,18 @@ fn job_end(m: v1::JobEnd) -> Result<JobEnd, WireError> {
         outcome,
         text: Text::parse("job_end.text", m.text)?,
         certificate,
+    })
+}
+
+fn checkpoint(m: &v1::Checkpoint) -> Result<Checkpoint, WireError> {
+    if m.length == 0 {
+        let field = "checkpoint.length";
+        return Err(WireError::Invalid { field, problem: "must be at least 1" });
+    }
+    Ok(Checkpoint {
+        job: array("checkpoint.job_hash", &m.job_hash)?,
+        length: m.length,
+        head: array("checkpoint.head", &m.head)?,
+        signature: array("checkpoint.signature", &m.signature)?,
     })
 }

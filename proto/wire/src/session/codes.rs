@@ -70,6 +70,10 @@ codes! {
         BookLocked = "book-locked",
         /// The node cannot write its state.
         DiskError = "disk-error",
+        /// The roster has signing keys that the agency has not pinned.
+        PolicyRoster = "policy-roster",
+        /// The agency's policy allows no rounds at this hour.
+        OutsideHours = "outside-hours",
     }
 }
 

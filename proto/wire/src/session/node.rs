@@ -53,6 +53,8 @@ pub struct Resume {
     pub next_round: u32,
     /// Epoch whose keys it holds.
     pub epoch: Option<u32>,
+    /// Context of an attempt whose masked vector it still has.
+    pub upload: Option<[u8; 32]>,
 }
 
 /// A node's answer to a job offer.
@@ -95,8 +97,10 @@ pub struct Report {
 
 impl fmt::Debug for Resume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { job, next_round, epoch } = self;
-        write!(f, "Resume({}, next round {next_round}, epoch {epoch:?})", short_hash(job))
+        let Self { job, next_round, epoch, upload } = self;
+        let upload = upload.as_ref().map(short_hash);
+        let job = short_hash(job);
+        write!(f, "Resume({job}, next round {next_round}, epoch {epoch:?}, upload {upload:?})")
     }
 }
 

@@ -26,6 +26,8 @@ pub enum ToNode {
     },
     /// A job is over.
     JobEnd(JobEnd),
+    /// Where the record of a job ends.
+    Checkpoint(Checkpoint),
 }
 
 /// Who the aggregator is.
@@ -89,6 +91,19 @@ pub struct JobEnd {
     pub certificate: Option<Vec<u8>>,
 }
 
+/// Where the record of a job ends, signed by the aggregator.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The job.
+    pub job: [u8; 32],
+    /// Entries of the record, at least 1.
+    pub length: u64,
+    /// Hash of the last one.
+    pub head: [u8; 32],
+    /// Ed25519 signature over the three.
+    pub signature: [u8; 64],
+}
+
 impl fmt::Debug for JobOffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JobOffer({} bytes)", self.manifest.len())
@@ -104,6 +119,13 @@ impl fmt::Debug for StateChunk {
             "StateChunk({job}, round {round}, {} of {count}, {len} bytes)",
             index.saturating_add(1)
         )
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (job, head) = (short_hash(&self.job), short_hash(&self.head));
+        write!(f, "Checkpoint({job}, {} entries, {head})", self.length)
     }
 }
 

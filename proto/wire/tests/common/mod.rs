@@ -18,7 +18,16 @@ pub fn node_frames() -> Vec<(&'static str, FromNode)> {
                 protocol_version: 1,
                 software_version: Text::clipped("0.1.0"),
                 datasets: vec![dataset("intake-2024", 12_345), dataset("b", 1)],
-                resume: Some(Resume { job, next_round: 7, epoch: Some(0) }),
+                resume: Some(Resume { job, next_round: 7, epoch: Some(0), upload: None }),
+            }),
+        ),
+        (
+            "hello.upload",
+            FromNode::Hello(Hello {
+                protocol_version: 1,
+                software_version: Text::clipped("0.1.0"),
+                datasets: Vec::new(),
+                resume: Some(Resume { job, next_round: 7, epoch: Some(1), upload: Some([5; 32]) }),
             }),
         ),
         ("job_reply.accepted", FromNode::JobReply(JobReply { job, answer: JobAnswer::Accepted })),
@@ -95,6 +104,10 @@ pub fn server_frames() -> Vec<(&'static str, ToNode)> {
                 text: Text::clipped("40 of 40 rounds"),
                 certificate: Some(vec![9; 3]),
             }),
+        ),
+        (
+            "checkpoint",
+            ToNode::Checkpoint(Checkpoint { job, length: 17, head: [3; 32], signature: [8; 64] }),
         ),
     ]
 }

@@ -84,6 +84,10 @@ impl Durable for Shared {
     async fn persist(&self, record: &Record) -> Result<(), StorageError> {
         self.0.lock().unwrap().write(record)
     }
+
+    async fn note(&self, _: &str, _: &crate::audit::Event) -> Result<(), StorageError> {
+        self.0.lock().unwrap().step()
+    }
 }
 
 /// A federation whose first agency runs on a machine of its own.
@@ -132,7 +136,7 @@ pub(super) type Boxed = crate::fixtures::Driver;
 /// The daemon's own.
 pub(super) fn daemon(disk: Shared, limits: Limits) -> Boxed {
     let mut gate = Gate::default();
-    let (told, stop) = watch::channel(false);
+    let (told, stop) = watch::channel(crate::stop::Stop::No);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     Box::new(move |engine: &mut Engine, frame: ToNode| {
         let _told = &told;
@@ -146,8 +150,12 @@ pub(super) fn daemon(disk: Shared, limits: Limits) -> Boxed {
             outgoing.close();
         }
         let mut stop = stop.clone();
-        let carried =
-            runtime.block_on(carry_out(engine, outputs, &disk, &mut gate, &to_server, &mut stop));
+        let carried = runtime.block_on(carry_out(
+            engine,
+            (outputs, &now()),
+            &disk,
+            (&mut gate, &to_server, &mut stop),
+        ));
         match carried {
             Ok(None | Some(Ended::Lost(_))) => {}
             Ok(other) => panic!("{other:?}"),
@@ -179,7 +187,7 @@ pub(super) fn hasty(disk: Shared, limits: Limits) -> Boxed {
                     let frame = message.encode().into();
                     FromNode::Secagg(tributary_wire::session::Secagg { job, frame })
                 })),
-                Output::Note(_) => {}
+                Output::Audit(_) | Output::Note(_) => {}
             }
         }
         let mut disk = disk.0.lock().unwrap();
@@ -204,8 +212,18 @@ fn copy(record: &Record) -> Record {
             state: state.clone(),
             certificate: certificate.clone(),
         },
+        Record::Checkpoint { job, length, head, signature, conflict } => Record::Checkpoint {
+            job: job.clone(),
+            length: *length,
+            head: *head,
+            signature: *signature,
+            conflict: conflict.clone(),
+        },
         Record::Ended { entry, job, outcome } => {
             Record::Ended { entry: entry.clone(), job: job.clone(), outcome: outcome.clone() }
+        }
+        Record::Requested { .. } | Record::RequestClosed { .. } | Record::Pinned(_) => {
+            panic!("nobody has to approve anything in this federation")
         }
     }
 }

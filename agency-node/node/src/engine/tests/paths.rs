@@ -96,7 +96,7 @@ fn every_upload_comes_after_a_durable_charge_of_its_attempt() {
                         }));
                     }
                     Output::Send(frame) => sent.push(frame),
-                    Output::Note(_) => {}
+                    Output::Audit(_) | Output::Note(_) => {}
                 }
             }
             sent
@@ -137,7 +137,7 @@ fn the_same_bytes_again_are_free_and_noted_once() {
                     );
                 }
                 Output::Send(frame) => sent.push(frame),
-                Output::Note(_) => {}
+                Output::Audit(_) | Output::Note(_) => {}
             }
         }
         // The aggregator of this test takes a vector once.
@@ -170,9 +170,11 @@ fn an_upload_whose_charge_got_lost_on_its_way_is_stopped_at_the_gate() {
         let charge = |o: &Output| matches!(o, Output::Persist(Record::Book(entry)) if entry.kind == "budget-charged");
         outputs.retain(|output| !charge(output));
         let (to_server, mut outgoing) = tokio::sync::mpsc::channel(4096);
-        let (_told, mut stop) = tokio::sync::watch::channel(false);
+        let (_told, mut stop) = tokio::sync::watch::channel(crate::stop::Stop::No);
         let mut gate = Gate::default();
-        let carried = carry_out(engine, outputs, &disk, &mut gate, &to_server, &mut stop);
+        let carry = (&mut gate, &to_server, &mut stop);
+        let time = now();
+        let carried = carry_out(engine, (outputs, &time), &disk, carry);
         if let Err(error) = runtime.block_on(carried) {
             assert!(error.to_string().contains("not in the budget book"), "{error}");
             *seen.lock().unwrap() += 1;

@@ -248,8 +248,15 @@ fn an_agency_as_the_unit_weighs_one_clip_norm_however_many_records_it_has() {
     let state = ModelState::initial(&layout, 1, 7);
     let mut trainer = ReferenceTrainer::new(&model, 1, 1);
     let mut rng = SecretRng::danger_deterministic([3; 32]);
-    let local =
-        LocalSpec { epochs: 3, batch_size: 32, learning_rate: 0.1, momentum: 0.5, proximal: 0.0 };
+    let local = LocalSpec {
+        epochs: 3,
+        batch_size: 32,
+        learning_rate: 0.1,
+        momentum: 0.5,
+        optimiser: OptimiserKind::Sgd,
+        decay: 1.0,
+        proximal: 0.0,
+    };
     let mut change = |local: LocalSpec, clip_norm: f64| {
         let operation = OperationPlan {
             clip_norm,
@@ -267,6 +274,9 @@ fn an_agency_as_the_unit_weighs_one_clip_norm_however_many_records_it_has() {
     assert!(free > 0.05 && free < 100.0, "{free}");
     let (clipped, _) = change(local, free / 10.0);
     assert!((clipped / (free / 10.0) - 1.0).abs() < 1e-2, "{clipped}");
+    let adam = LocalSpec { momentum: 0.0, optimiser: OptimiserKind::Adam, ..local };
+    let (moved, _) = change(adam, 1000.0);
+    assert!(moved > 0.05 && (moved - free).abs() > 1e-3, "{moved}");
     // A model that diverges here hands in zeros, and the operator hears of it.
     let diverging = LocalSpec { learning_rate: f32::MAX, momentum: 0.9, ..local };
     assert_eq!(change(diverging, 1.0), (0.0, 1));

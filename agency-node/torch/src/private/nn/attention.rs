@@ -99,6 +99,21 @@ impl Attention {
         })
     }
 
+    /// Of query, key, value and output projections that are there already.
+    ///
+    /// # Errors
+    /// A width that is not a multiple of the heads.
+    pub fn of(
+        [query, key, value, output]: [Linear; 4],
+        options: AttentionOptions,
+    ) -> Result<Self, PrivateError> {
+        let AttentionOptions { width, heads, .. } = options;
+        if heads < 1 || width % heads != 0 {
+            return Err(PrivateError::Network(format!("{heads} heads over a width of {width}")));
+        }
+        Ok(Self { query, key, value, output, options })
+    }
+
     /// `[B, T, width]`, same shape out. `mask` `[B, 1, 1, T]` (bool, true where a position may be
     /// seen) hides padding; it does not go with `causal`.
     ///

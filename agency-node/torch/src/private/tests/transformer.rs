@@ -54,7 +54,8 @@ fn a_causal_position_does_not_see_later_ones_and_rotary_positions_are_relative()
 
 fn decoder(kind: Kind, rms: bool) -> (Parameters, models::Decoder) {
     let mut p = Parameters::new(kind, 1);
-    let options = BlockOptions { attention: ATTENTION, hidden: 12, rms, eps: 1e-5 };
+    // Gated with one kind of normalisation, not with the other: both are tried.
+    let options = BlockOptions { attention: ATTENTION, hidden: 12, gated: rms, rms, eps: 1e-5 };
     let network = models::decoder(&mut p, 13, 2, options).unwrap();
     (p, network)
 }

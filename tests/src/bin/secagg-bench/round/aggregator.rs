@@ -101,7 +101,7 @@ async fn listen(
     let credentials = ServerCredentials::load(&dir.join("aggregator"))?;
     let revoked = Revocations::new([]);
     let domain = TrustDomain::default();
-    let tls = ServerTls::new(&credentials, &plan::authority(dir)?, domain, revoked.list())?;
+    let tls = ServerTls::new(&credentials, plan::authority(dir)?.as_str(), domain, revoked.list())?;
     let options = ServerOptions {
         handshake_timeout: PATIENCE,
         keep_alive_interval: PATIENCE,

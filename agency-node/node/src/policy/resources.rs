@@ -1,0 +1,51 @@
+//! What a job may take of this machine: estimates from public numbers, to refuse a job before anything
+//! is loaded. The service manager's limits (`MemoryMax=`, `CPUQuota=`) hold whatever happens.
+//!
+//! Knows no machine and no table: the answer to a job must not depend on a record.
+
+use tributary_job::Plan;
+use tributary_job::spec::{FeatureSpec, JobSpec};
+
+/// Bytes in memory per coordinate of a round's vector, all at once at the worst moment: parameters and
+/// momentum of the state and of the next one (16), the clipped sum in f64 (8), the drawn noise (8), the
+/// rounded vector (8), the masked one (4), the published sum (4), the encoded state and its copy on the
+/// way to disk (16).
+const PER_COORDINATE: u64 = 64;
+
+/// Bytes per cell of a table in memory, counted twice for the time in which it is read.
+const PER_CELL: u64 = 8;
+
+/// What a process takes without a job, libtorch included, bytes.
+const BASE: u64 = 256 << 20;
+
+/// Bytes on disk per parameter: parameter and momentum, once in the database, once in its log, once
+/// while the log is written back.
+const DISK_PER_PARAMETER: u64 = 3 * 8;
+
+/// Mebibytes of memory that a job needs at a node which declares so many records, rounded up.
+pub fn memory_mib(spec: &JobSpec, plan: &Plan, declared_records: u64) -> u64 {
+    let statistics = plan.statistics.as_ref().map_or(0, |s| u64::from(s.vector_len));
+    let coordinates = u64::from(plan.training.vector_len).max(statistics);
+    let cells = columns(spec).saturating_mul(declared_records);
+    let vectors = coordinates.saturating_mul(PER_COORDINATE);
+    mib(vectors.saturating_add(cells.saturating_mul(PER_CELL)).saturating_add(BASE))
+}
+
+/// Mebibytes that a job's state takes on disk, rounded up.
+pub fn disk_mib(plan: &Plan) -> u64 {
+    mib((plan.layout.total() as u64).saturating_mul(DISK_PER_PARAMETER))
+}
+
+/// Columns of the table that a job reads: features, label, person.
+fn columns(spec: &JobSpec) -> u64 {
+    let width = |feature: &FeatureSpec| match feature {
+        FeatureSpec::Block { count, .. } => u64::from(*count),
+        FeatureSpec::Numeric { .. } | FeatureSpec::Category { .. } => 1,
+    };
+    let features: u64 = spec.data.features.iter().map(width).sum();
+    features + 1 + u64::from(spec.data.person_column.is_some())
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
