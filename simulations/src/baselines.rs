@@ -1,4 +1,5 @@
-//! What the same network learns without privacy: from all records pooled, and at each agency alone.
+//! What the same network learns without privacy: from all records pooled, at each agency alone, and
+//! handed from agency to agency.
 //!
 //! The comparison is meant to be a fair one for the baselines: their means and variances are exact,
 //! and how long to train is chosen on a tenth of their own training records that are set aside, so
@@ -58,6 +59,20 @@ pub fn run(
     tables: &Tables,
     kind: TrainerKind,
 ) -> Result<Baselines, SimulationError> {
+    let measured = run_on(job, tables, &[&tables.test], kind)?;
+    measured.into_iter().next().ok_or_else(missing)
+}
+
+/// As [`run`], each baseline trained once and measured on each of these tables, in their order.
+///
+/// # Errors
+/// If a trainer fails.
+pub fn run_on(
+    job: &JobSpec,
+    tables: &Tables,
+    tests: &[&Dataset],
+    kind: TrainerKind,
+) -> Result<Vec<Baselines>, SimulationError> {
     let pooled: Vec<&Dataset> = tables.silos.iter().map(|(_, data)| data).collect();
     // The largest first, so that no thread is left with it at the end.
     let mut tasks = vec![(0, pooled)];
@@ -71,7 +86,7 @@ pub fn run(
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((at, data)) = next else { return };
-                    let result = Baseline { job, kind, assets }.measure(&data, &tables.test);
+                    let result = Baseline { job, kind, assets }.measure(&data, tests);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
                 }
             });
@@ -79,12 +94,38 @@ pub fn run(
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
-    let mut results = done.into_iter().map(|(_, result)| result);
-    let missing = || SimulationError::Trainer("a baseline was not computed".into());
-    let pooled = results.next().ok_or_else(missing)??;
-    let names = tables.silos.iter().map(|(name, _)| name.clone());
-    let silos = names.zip(results).map(|(name, result)| Ok((name, result?)));
-    Ok(Baselines { pooled, silos: silos.collect::<Result<_, SimulationError>>()? })
+    let trained = done.into_iter().map(|(_, result)| result);
+    let trained = trained.collect::<Result<Vec<_>, SimulationError>>()?;
+    let on = |at: usize| {
+        let mut measured = trained.iter().filter_map(|one| one.get(at).cloned());
+        let pooled = measured.next()?;
+        let names = tables.silos.iter().map(|(name, _)| name.clone());
+        Some(Baselines { pooled, silos: names.zip(measured).collect() })
+    };
+    (0..tests.len()).map(|at| on(at).ok_or_else(missing)).collect()
+}
+
+/// Cyclic weight transfer (Chang et al. 2018, "Distributed deep learning networks among institutions for
+/// medical imaging"): one model goes from agency to agency, a pass at each, in cycles; the best by the
+/// records set aside. Everybody sees everybody's model. Measured on each of these tables. Deterministic.
+///
+/// # Errors
+/// If a trainer fails.
+pub fn cyclic(
+    job: &JobSpec,
+    tables: &Tables,
+    tests: &[&Dataset],
+    kind: TrainerKind,
+) -> Result<Vec<Evaluation>, SimulationError> {
+    let data: Vec<&Dataset> = tables.silos.iter().map(|(_, data)| data).collect();
+    let baseline = Baseline { job, kind, assets: &tables.assets };
+    baseline.trained(&data, tests, |trainer, norm, initial, recipe| {
+        fit(trainer, &data, norm, initial, recipe, true)
+    })
+}
+
+fn missing() -> SimulationError {
+    SimulationError::Trainer("a baseline was not computed".into())
 }
 
 struct Baseline<'a> {
@@ -94,7 +135,28 @@ struct Baseline<'a> {
 }
 
 impl Baseline<'_> {
-    fn measure(&self, data: &[&Dataset], test: &Dataset) -> Result<Evaluation, SimulationError> {
+    fn measure(
+        &self,
+        data: &[&Dataset],
+        tests: &[&Dataset],
+    ) -> Result<Vec<Evaluation>, SimulationError> {
+        self.trained(data, tests, |trainer, norm, initial, recipe| {
+            fit(trainer, data, norm, initial, recipe, false)
+        })
+    }
+
+    /// Measures what `fit` makes of the initial parameters.
+    fn trained(
+        &self,
+        data: &[&Dataset],
+        tests: &[&Dataset],
+        fit: impl FnOnce(
+            &mut dyn Trainer,
+            &Normalisation,
+            Vec<f32>,
+            Recipe,
+        ) -> Result<Vec<f32>, tributary_training::TrainerError>,
+    ) -> Result<Vec<Evaluation>, SimulationError> {
         let failed = |e: &dyn std::fmt::Display| SimulationError::Trainer(e.to_string());
         let (model, data_spec): (&ModelSpec, _) = (&self.job.model, &self.job.data);
         let (inputs, outputs) = (data_spec.input_width(), data_spec.output_width());
@@ -104,9 +166,11 @@ impl Baseline<'_> {
         let layout = ParameterLayout::of(model, inputs, outputs);
         let initial = layout.initial_parameters(self.job.training.seed);
         let recipe = Recipe::of(self.job);
-        let best = fit(trainer.as_mut(), data, &norm, initial, recipe).map_err(|e| failed(&e))?;
-        let rows = all_rows(test);
-        evaluate(trainer.as_mut(), &best, test, &rows, &norm).map_err(|e| failed(&e))
+        let best = fit(trainer.as_mut(), &norm, initial, recipe).map_err(|e| failed(&e))?;
+        let measured = tests.iter().map(|test| {
+            evaluate(trainer.as_mut(), &best, test, &all_rows(test), &norm).map_err(|e| failed(&e))
+        });
+        measured.collect()
     }
 }
 
@@ -166,13 +230,15 @@ impl Recipe {
     }
 }
 
-/// Trains pass by pass and keeps the parameters with the least loss on the records set aside.
+/// Trains pass by pass, on all records mixed or on one dataset after the other, and keeps the parameters
+/// with the least loss on the records set aside.
 fn fit(
     trainer: &mut dyn Trainer,
     data: &[&Dataset],
     norm: &Normalisation,
     initial: Vec<f32>,
     recipe: Recipe,
+    in_turns: bool,
 ) -> Result<Vec<f32>, tributary_training::TrainerError> {
     let rows: Vec<_> = data.iter().map(|data| split(data.len())).collect();
     let sources: Vec<_> = data
@@ -184,8 +250,12 @@ fn fit(
     let (mut best, mut best_loss) = (initial.clone(), f64::INFINITY);
     let (mut parameters, mut since) = (initial, 0);
     for pass in 0..recipe.passes() {
-        let settings = recipe.settings(pass, records);
-        parameters = train(trainer, &sources, norm, parameters, &settings)?;
+        let turns = if in_turns { sources.chunks(1) } else { sources.chunks(sources.len().max(1)) };
+        for turn in turns {
+            let own = turn.iter().map(|source| source.rows.len()).sum();
+            let settings = recipe.settings(pass, if in_turns { own } else { records });
+            parameters = train(trainer, turn, norm, parameters, &settings)?;
+        }
         let loss = validation_loss(trainer, &parameters, data, &rows, norm)?;
         if loss < best_loss {
             (best, best_loss, since) = (parameters.clone(), loss, 0);
@@ -258,7 +328,8 @@ mod tests {
         let data = synthetic.write(&job.agencies, DataDir::new(dir.path())).unwrap();
         let tables = data.load(&job.agencies, &job.data).unwrap();
         let baselines = run(&job, &tables, TrainerKind::Reference).unwrap();
-        assert_eq!(baselines, run(&job, &tables, TrainerKind::Reference).unwrap());
+        let again = run_on(&job, &tables, &[&tables.test, &tables.test], TrainerKind::Reference);
+        assert_eq!(again.unwrap(), [baselines.clone(), baselines.clone()]);
         let pooled = baselines.pooled.auc.unwrap();
         assert!(pooled > 0.8, "{pooled}");
         let names: Vec<_> = baselines.silos.iter().map(|(name, _)| name.as_str()).collect();
@@ -267,6 +338,10 @@ mod tests {
             let auc = silo.auc.unwrap();
             assert!(auc > 0.5 && auc < pooled, "{name}: {auc} against {pooled}");
         }
+        let turns = cyclic(&job, &tables, &[&tables.test], TrainerKind::Reference).unwrap();
+        let turns = turns[0].auc.unwrap();
+        let mean = baselines.silos.iter().map(|(_, e)| e.auc.unwrap()).sum::<f64>() / 5.0;
+        assert!(turns > mean && turns < pooled + 0.02, "{turns} against {pooled} and {mean}");
     }
 
     #[test]

@@ -67,8 +67,17 @@ impl Aggregator {
     /// # Panics
     /// If it ends instead.
     pub fn serve(&mut self) {
-        let mut process =
-            Process::spawn("the aggregator", &mut self.command(&["serve"]), &self.log);
+        self.serve_with(&[]);
+    }
+
+    /// As [`Aggregator::serve`], with variables in its environment.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    pub fn serve_with(&mut self, variables: &[(&str, &str)]) {
+        let mut command = self.command(&["serve"]);
+        command.envs(variables.iter().copied());
+        let mut process = Process::spawn("the aggregator", &mut command, &self.log);
         process.wait_for_log("aggregator serves", SOON);
         self.process = Some(process);
     }

@@ -177,8 +177,15 @@ impl Node {
 
     /// Starts the daemon; does not wait for its session.
     pub fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    /// As [`Node::serve`], with variables in its environment.
+    pub fn serve_with(&mut self, variables: &[(&str, &str)]) {
         let name = format!("the node of {}", self.agency);
-        self.process = Some(Process::spawn(&name, &mut self.serve_command(), &self.log));
+        let mut command = self.serve_command();
+        command.envs(variables.iter().copied());
+        self.process = Some(Process::spawn(&name, &mut command, &self.log));
     }
 
     /// Runs the daemon where it must end by itself, with an error.

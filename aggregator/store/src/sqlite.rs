@@ -420,6 +420,39 @@ mod tests {
         }
     }
 
+    /// The schema of version 0.1.0, filled, opened by this version.
+    #[tokio::test]
+    async fn a_database_of_the_previous_schema_is_brought_up_to_date_with_everything_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+        let mut previous = sqlx::migrate!();
+        let old: Vec<_> = previous.migrations.iter().filter(|m| m.version <= 1).cloned().collect();
+        assert_eq!(old.len(), 1);
+        previous.migrations = old.into();
+        previous.run(&pool).await.unwrap();
+        for statement in [
+            "INSERT INTO agency VALUES ('nih', x'0101010101010101010101010101010101010101010101010101010101010101', 7, NULL)",
+            "INSERT INTO job VALUES ('j', 'toy', 'name = 1', 5, 'training', '', '{}', '{}', x'02')",
+            "INSERT INTO record VALUES ('j', 0, 'line 0')",
+            "INSERT INTO published_sum VALUES ('j', 0, x'03')",
+            "INSERT INTO state VALUES ('j', 1, x'04', x'05')",
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let store = SqliteStore::open(&path).await.unwrap();
+        let agency = store.agencies().await.unwrap().remove(0);
+        assert_eq!((agency.name.as_str(), agency.enrolled_at), ("nih", 7));
+        let job = store.job("j").await.unwrap().unwrap();
+        assert_eq!((job.state, job.submitter.as_str()), (JobState::Training, "local"));
+        assert_eq!(store.record("j").await.unwrap(), ["line 0"]);
+        assert_eq!(store.sums("j").await.unwrap(), [(0, vec![3])]);
+        assert_eq!(store.state("j").await.unwrap().unwrap().certificate, [5]);
+        assert_eq!(store.own_record().await.unwrap(), [""; 0]);
+    }
+
     #[tokio::test]
     async fn a_schema_from_the_future_is_refused() {
         let dir = tempfile::tempdir().unwrap();

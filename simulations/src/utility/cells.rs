@@ -5,13 +5,13 @@
 //! again and a change of any of them computes it anew.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use tributary_job::{JobSpec, ModelState};
 use tributary_training::{Dataset, Evaluation, evaluate};
 
-use super::document::{Run, What};
+use super::document::{Run, Site, What};
 use super::problems::{Problem, Settings};
 use super::{Options, tables::SITE_TEST};
 use crate::baselines;
@@ -100,7 +100,7 @@ impl<'a> Bench<'a> {
         let measured = self.measure(&job, &replayed.state, &self.tables.test)?;
         let mut sites = BTreeMap::new();
         for (agency, table) in &self.sites {
-            sites.insert(agency.clone(), accuracy(&self.measure(&job, &replayed.state, table)?)?);
+            sites.insert(agency.clone(), site(&self.measure(&job, &replayed.state, table)?)?);
         }
         let run = Run {
             problem: self.problem.name.to_owned(),
@@ -138,7 +138,11 @@ impl<'a> Bench<'a> {
     /// All records pooled, and the mean of the agencies alone; without privacy.
     fn comparisons(&self, progress: &mut dyn FnMut(&str)) -> Result<Vec<Run>, SimulationError> {
         let job = &self.problem.job;
-        let names = [What::Pooled, What::Alone].map(|what| (what, what.cell(self.problem.name)));
+        let whats: &[What] = match self.problem.sites {
+            true => &[What::Pooled, What::Alone, What::Cyclic],
+            false => &[What::Pooled, What::Alone],
+        };
+        let names: Vec<_> = whats.iter().map(|w| (*w, w.cell(self.problem.name))).collect();
         let key = self.key(job, self.problem.name)?;
         let kept: Vec<Run> = names.iter().filter_map(|(_, name)| self.kept(name, &key)).collect();
         if kept.len() == names.len() {
@@ -146,18 +150,27 @@ impl<'a> Bench<'a> {
         }
         progress(&format!("{}: without federation", self.problem.name));
         let started = Instant::now();
-        let trained = baselines::run(job, &self.tables, self.options.trainer)?;
+        let mut tests = vec![&self.tables.test];
+        tests.extend(self.sites.iter().map(|(_, table)| table));
+        let mut trained = baselines::run_on(job, &self.tables, &tests, self.options.trainer)?;
+        let there = trained.split_off(1);
+        let trained =
+            trained.pop().ok_or_else(|| SimulationError::Trainer("no baseline".into()))?;
         let mut pooled_sites = BTreeMap::new();
         let mut alone_sites = BTreeMap::new();
-        for (agency, _) in &self.sites {
-            let test = self.problem.data.root().join(agency).join(SITE_TEST);
-            let load = |path: &Path| Dataset::load_csv(path, &job.data);
-            let mut tables = self.problem.data.load(&job.agencies, &job.data)?;
-            tables.test = load(&test).map_err(|e| SimulationError::Data(e.to_string()))?;
-            let there = baselines::run(job, &tables, self.options.trainer)?;
-            pooled_sites.insert(agency.clone(), accuracy(&there.pooled)?);
+        for ((agency, _), there) in self.sites.iter().zip(&there) {
+            pooled_sites.insert(agency.clone(), site(&there.pooled)?);
             if let Some((_, own)) = there.silos.iter().find(|(name, _)| name == agency) {
-                alone_sites.insert(agency.clone(), accuracy(own)?);
+                alone_sites.insert(agency.clone(), site(own)?);
+            }
+        }
+        let (mut turns, mut turns_sites) = (None, BTreeMap::new());
+        if whats.contains(&What::Cyclic) {
+            let mut measured =
+                baselines::cyclic(job, &self.tables, &tests, self.options.trainer)?.into_iter();
+            turns = measured.next();
+            for ((agency, _), there) in self.sites.iter().zip(measured) {
+                turns_sites.insert(agency.clone(), site(&there)?);
             }
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -173,6 +186,10 @@ impl<'a> Bench<'a> {
         for (what, name) in names {
             let (accuracy, auc, sites) = match what {
                 What::Alone => (mean, auc, std::mem::take(&mut alone_sites)),
+                What::Cyclic => match &turns {
+                    Some(turns) => (accuracy(turns)?, turns.auc, std::mem::take(&mut turns_sites)),
+                    None => continue,
+                },
                 _ => (
                     accuracy(&trained.pooled)?,
                     trained.pooled.auc,
@@ -250,6 +267,11 @@ fn accuracy(measured: &Evaluation) -> Result<f64, SimulationError> {
     measured.accuracy.filter(|a| a.is_finite()).ok_or_else(|| {
         SimulationError::Data("the accuracy on the held-out records is not defined".into())
     })
+}
+
+/// What one agency's own held-out records say.
+fn site(measured: &Evaluation) -> Result<Site, SimulationError> {
+    Ok(Site { accuracy: accuracy(measured)?, auc: measured.auc })
 }
 
 /// Hash of every table.

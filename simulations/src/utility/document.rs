@@ -17,8 +17,19 @@ pub enum What {
     Pooled,
     /// Each agency on its own records, without privacy; the mean of them.
     Alone,
+    /// One model that goes from agency to agency, without privacy.
+    Cyclic,
     /// The federation.
     Federated,
+}
+
+/// What one agency's own held-out records say.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// Share of them that are right.
+    pub accuracy: f64,
+    /// Area under the ROC curve, of binary labels of both kinds.
+    pub auc: Option<f64>,
 }
 
 /// One cell: one training and its measurements on the held-out records.
@@ -38,8 +49,8 @@ pub struct Run {
     pub accuracy: f64,
     /// Area under the ROC curve, of binary labels.
     pub auc: Option<f64>,
-    /// Accuracy on each agency's own held-out records, where it has any.
-    pub sites: BTreeMap<String, f64>,
+    /// On each agency's own held-out records, where it has any.
+    pub sites: BTreeMap<String, Site>,
     /// Epsilon of the plan: what the agencies' books reserve.
     pub epsilon: Option<f64>,
     /// Delta of the job.
@@ -113,7 +124,12 @@ pub struct Document {
 impl What {
     /// Name of a comparison's cell.
     pub(super) fn cell(self, problem: &str) -> String {
-        let what = if self == Self::Pooled { "pooled" } else { "alone" };
+        let what = match self {
+            Self::Pooled => "pooled",
+            Self::Alone => "alone",
+            Self::Cyclic => "cyclic",
+            Self::Federated => "federated",
+        };
         format!("{problem}-{what}")
     }
 }
@@ -143,6 +159,7 @@ impl Row {
         match self.what {
             What::Pooled => "pooled, no privacy",
             What::Alone => "each alone, no privacy",
+            What::Cyclic => "cyclic, no privacy",
             What::Federated => &self.mode,
         }
     }
@@ -222,7 +239,60 @@ impl Document {
                 let _ = writeln!(out, " {} |", row.seeds);
             }
             out.push('\n');
+            if sites {
+                out += &self.by_site(problem);
+            }
         }
+        out
+    }
+
+    /// Accuracy and AUC of each agency's own held-out records, averaged over the seeds: alone, pooled,
+    /// and federated without and with privacy.
+    fn by_site(&self, problem: &str) -> String {
+        let of = |row: &Row| -> Vec<&Run> {
+            let same = |run: &&Run| {
+                (run.problem.as_str(), run.what, &run.mode, run.target)
+                    == (problem, row.what, &row.mode, row.target)
+            };
+            self.runs.iter().filter(same).collect()
+        };
+        let shown = |row: &&Row| match row.what {
+            What::Federated => matches!(row.mode.as_str(), "none" | "fedavg" | "record"),
+            What::Pooled | What::Alone => true,
+            What::Cyclic => false,
+        };
+        let rows = self.rows.iter().filter(|row| row.problem == problem).filter(shown);
+        let columns: Vec<(String, Vec<&Run>)> = rows
+            .map(|row| {
+                let epsilon = row.target.map_or(String::new(), |e| format!(", epsilon {e}"));
+                (format!("{}{epsilon}", row.label()), of(row))
+            })
+            .collect();
+        let agencies: Vec<&String> = columns
+            .first()
+            .and_then(|(_, runs)| runs.first())
+            .map_or(Vec::new(), |run| run.sites.keys().collect());
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let mut out = format!(
+            "Accuracy in % and AUC on each agency's own held-out records:\n\n| agency | {} |\n|---|{}\n",
+            names.join(" | "),
+            "---|".repeat(names.len())
+        );
+        for agency in agencies {
+            let _ = write!(out, "| {agency} |");
+            for (_, runs) in &columns {
+                let found: Vec<&Site> = runs.iter().filter_map(|r| r.sites.get(agency)).collect();
+                let accuracies: Vec<f64> = found.iter().map(|s| s.accuracy * 100.0).collect();
+                let aucs: Option<Vec<f64>> = found.iter().map(|s| s.auc).collect();
+                let _ = write!(out, " {:.1}", moments(&accuracies).0);
+                if let Some(aucs) = aucs {
+                    let _ = write!(out, ", {:.3}", moments(&aucs).0);
+                }
+                out += " |";
+            }
+            out.push('\n');
+        }
+        out.push('\n');
         out
     }
 }
@@ -242,7 +312,8 @@ fn row(group: &[&Run]) -> Option<Row> {
     };
     let site_mean = |run: &Run| {
         let count = run.sites.len();
-        (count > 0).then(|| run.sites.values().sum::<f64>() / count as f64)
+        let sum: f64 = run.sites.values().map(|site| site.accuracy).sum();
+        (count > 0).then(|| sum / count as f64)
     };
     Some(Row {
         problem: first.problem.clone(),

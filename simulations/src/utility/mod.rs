@@ -9,6 +9,7 @@ mod cells;
 mod digits;
 mod document;
 mod heart;
+mod income;
 mod picture;
 mod problems;
 mod tables;
@@ -38,6 +39,8 @@ pub enum Choice {
     Digits,
     /// The demo's flights of ten carriers.
     Flights,
+    /// Income above 50,000 dollars in eight states.
+    Income,
     /// Those of which the files are there.
     All,
 }
@@ -56,7 +59,8 @@ pub enum Split {
 pub struct Options {
     /// The problems.
     pub choice: Choice,
-    /// Folder with `heart_disease`, `mnist_by_writer` and `flights-v1`; or one of those itself.
+    /// Folder with `heart_disease`, `mnist_by_writer`, `flights-v1` and `acs_income_states`; or one of those
+    /// itself.
     pub data: PathBuf,
     /// Results folder.
     pub out: PathBuf,
@@ -94,7 +98,10 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Document
         }
     }
     if problems.is_empty() {
-        return Err(missing(&options.data, "heart_disease, mnist_by_writer or flights-v1"));
+        return Err(missing(
+            &options.data,
+            "heart_disease, mnist_by_writer, flights-v1 or acs_income_states",
+        ));
     }
     let mut runs = Vec::new();
     for problem in &problems {
@@ -110,10 +117,11 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Document
     Ok(document)
 }
 
-const FOLDERS: [(Choice, &str); 3] = [
+const FOLDERS: [(Choice, &str); 4] = [
     (Choice::Heart, "heart_disease"),
     (Choice::Digits, "mnist_by_writer"),
     (Choice::Flights, "flights-v1"),
+    (Choice::Income, "acs_income_states"),
 ];
 
 fn find(data: &Path, folder: &str) -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use tributary_job::JobSpec;
 use tributary_job::spec::{FeatureSpec, PrivacyMode};
 
 use super::algorithms::Algorithm;
-use super::{Choice, Options, digits, heart};
+use super::{Choice, Options, digits, heart, income};
 use crate::data::DataDir;
 use crate::error::{SimulationError, write_file};
 
@@ -51,6 +51,7 @@ pub struct Settings {
 
 const HEART: &str = include_str!("heart.toml");
 const DIGITS: &str = include_str!("digits.toml");
+const INCOME: &str = include_str!("income.toml");
 const FLIGHTS: &str = include_str!("../../../deploy/demo/flights.toml");
 
 /// In `--quick`, rounds are divided by this.
@@ -75,6 +76,13 @@ impl Problem {
                 data: write("digits", digits::read(dir, options.split)?)?,
                 sites: false,
                 settings: digits_settings(),
+            },
+            Choice::Income => Self {
+                name: "income",
+                job: parse(INCOME)?,
+                data: write("income", income::read(dir, options.split)?)?,
+                sites: true,
+                settings: income_settings(),
             },
             Choice::Flights | Choice::All => Self {
                 name: "flights",
@@ -197,6 +205,27 @@ fn digits_settings() -> Vec<Settings> {
                 clip_norm: if person { 8.0 } else { 1.0 },
                 learning_rate: if person { (1.0, 0.5) } else { (8.0, 2.0) },
                 momentum: 0.5,
+            });
+        }
+    }
+    out
+}
+
+fn income_settings() -> Vec<Settings> {
+    let mut out = vec![Settings::none(200, 0.05, 10.0, 0.5)];
+    let local = Settings::none(20, 1.0, 10.0, 1.0);
+    out.push(Settings { algorithm: Algorithm::FedAvg, ..local });
+    for mode in [PrivacyMode::Record, PrivacyMode::RecordLocal] {
+        for epsilon in [0.5, 1.0, 3.0] {
+            out.push(Settings {
+                mode,
+                algorithm: Algorithm::FedSgd,
+                epsilon: Some(epsilon),
+                rounds: 150,
+                sampling_rate: 0.05,
+                clip_norm: 1.0,
+                learning_rate: (2.0, 0.5),
+                momentum: 0.9,
             });
         }
     }

@@ -29,6 +29,21 @@ fn raw(dir: &Path) {
         std::fs::write(heart.join(format!("processed.{name}.data")), text).unwrap();
     }
     std::fs::write(heart.join("flamby_split.csv"), split).unwrap();
+    let income = dir.join("acs_income_states");
+    std::fs::create_dir_all(&income).unwrap();
+    for (s, state) in income::STATES.iter().enumerate() {
+        let mut text = "AGEP,COW,SCHL,MAR,OCCP,POBP,RELP,WKHP,SEX,RAC1P,PINCP\n".to_owned();
+        for i in 0..60 {
+            let rich = (i / 2 + s) % 2;
+            let label = if rich == 1 { "True" } else { "False" };
+            text += &format!(
+                "{}.0,1.0,{}.0,1.0,10.0,8.0,0.0,40.0,1.0,1.0,{label}\n",
+                30 + i % 9,
+                16 + 6 * rich
+            );
+        }
+        std::fs::write(income.join(format!("{}.csv", state.to_uppercase())), text).unwrap();
+    }
     let digits = dir.join("mnist_by_writer");
     std::fs::create_dir_all(&digits).unwrap();
     let count = 200u32;
@@ -103,18 +118,29 @@ fn from_raw_files_to_table_and_picture() {
     let mut expected = of("heart");
     let algorithms = algorithms::Algorithm::LOCAL.map(|a| ("heart", a.name(), None));
     expected.splice(3..3, algorithms);
+    expected.insert(2, ("heart", "cyclic, no privacy", None));
     expected.extend(of("digits"));
     expected.push(("digits", "person", Some(1.0)));
+    expected.extend([
+        ("income", "pooled, no privacy", None),
+        ("income", "each alone, no privacy", None),
+        ("income", "cyclic, no privacy", None),
+        ("income", "none", None),
+        ("income", "fedavg", None),
+        ("income", "record", Some(1.0)),
+        ("income", "record-local", Some(1.0)),
+    ]);
     assert_eq!(rows, expected);
     for row in &document.rows {
         assert!((0.0..=1.0).contains(&row.accuracy.0), "{row:?}");
         assert!(row.epsilon.is_none_or(|e| e > 0.5 && e <= 1.0), "{row:?}");
-        assert_eq!(row.sites.is_some(), row.problem == "heart");
+        assert_eq!(row.sites.is_some(), matches!(row.problem.as_str(), "heart" | "income"));
     }
     // The made-up patients are told apart by one column.
-    assert!(document.rows[2].accuracy.0 > 0.9 && document.rows[0].accuracy.0 > 0.9);
+    assert!(document.rows[3].accuracy.0 > 0.9 && document.rows[0].accuracy.0 > 0.9);
     let table = std::fs::read_to_string(out.join(TABLE)).unwrap();
     assert!(table.contains("| record-local | 1 | 1e-5 |"), "{table}");
+    assert!(table.contains("| switzerland | ") && table.contains("| ut | "), "{table}");
     for problem in ["heart", "digits"] {
         let svg = std::fs::read_to_string(out.join(format!("utility-{problem}.svg"))).unwrap();
         assert!(svg.starts_with("<svg xmlns") && svg.contains("record-local"), "{svg}");
