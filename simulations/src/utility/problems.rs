@@ -200,7 +200,11 @@ fn digits_settings() -> Vec<Settings> {
                 mode,
                 algorithm: Algorithm::FedSgd,
                 epsilon: Some(epsilon),
-                rounds: if person { 40 } else { 120 },
+                rounds: match (person, epsilon == 8.0) {
+                    (true, _) => 40,
+                    (false, false) => 120,
+                    (false, true) => 300,
+                },
                 sampling_rate: if person { 0.5 } else { 0.25 },
                 clip_norm: if person { 8.0 } else { 1.0 },
                 learning_rate: if person { (1.0, 0.5) } else { (8.0, 2.0) },

@@ -106,6 +106,8 @@ async fn listen(
         handshake_timeout: PATIENCE,
         keep_alive_interval: PATIENCE,
         keep_alive_timeout: PATIENCE,
+        // All nodes are on this machine.
+        max_handshakes_per_address: usize::MAX,
         ..ServerOptions::default()
     };
     let sessions = Sessions { events, limits: federation.limits(), job: federation.job() };
