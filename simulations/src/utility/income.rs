@@ -54,7 +54,7 @@ fn row(line: &str) -> Result<String, &'static str> {
     let [numbers @ .., income] = &cells[..] else { return Err("needs 11 columns") };
     let code = |cell: &&str| {
         let value: f64 = cell.parse().map_err(|_| "has no number where one is needed")?;
-        let whole = value >= 0.0 && value < 1e6 && value.fract() == 0.0;
+        let whole = (0.0..1e6).contains(&value) && value.fract() == 0.0;
         if whole { Ok(value as u32) } else { Err("has a code that is no whole number") }
     };
     let numbers = numbers.iter().map(code).collect::<Result<Vec<u32>, _>>()?;
