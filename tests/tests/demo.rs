@@ -37,8 +37,10 @@ fn the_demo_shows_what_it_promises() {
     let mut demo = Command::new(binaries::path(Program::Xtask));
     demo.current_dir(&root).args(["demo", "--trainer", "reference"]);
     let programs = [Program::Aggregator, Program::AgencyNode, Program::Simulate];
-    let folders = programs.map(|p| binaries::path(p).parent().unwrap().to_owned());
-    demo.arg("--binaries").arg(&folders[0]);
+    let [folder_of_all, others @ ..] =
+        programs.map(|p| binaries::path(p).parent().unwrap().to_owned());
+    assert!(others.iter().all(|other| *other == folder_of_all), "{others:?}");
+    demo.arg("--binaries").arg(&folder_of_all);
     demo.args(["--rounds", &ROUNDS.to_string(), "--agencies", "5", "--out"]).arg(&out);
     let said = call_within(&mut demo, LIMIT).ok();
     assert!(said.contains("rounds went on without it, it is in the last one"), "{said}");
