@@ -131,11 +131,8 @@ class Attempt:
         except Refused as why:
             self.stopped = why
             return answers
-        opening = self.seat.draw(32)
-        root = lanes.vector_root(lanes.OWN, self.context, self.view["lane_bits"], self.vector)
-        vector_commitment = H("x", self.context, opening, root)
         relay = self.roster.codec.statement(message)
-        return [*answers, self.signed("Ready", vector_commitment=vector_commitment, relay=relay)]
+        return [*answers, self.signed("Ready", relay=relay)]
 
     def take_parcel(self, parcel) -> bool:
         context, sender, me = self.context, parcel["from"], self.me

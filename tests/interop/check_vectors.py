@@ -1,6 +1,6 @@
 """Recomputes the known answers of a vector file; exits with 1 if one differs.
 
-    python check_vectors.py ../vectors/secagg-v2.json
+    python check_vectors.py ../vectors/secagg-v3.json
 """
 
 import json

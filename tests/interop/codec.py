@@ -6,7 +6,7 @@ exactly one value in its one encoding and refuses the rest. Nothing here knows a
 
 from primitives import H, le
 
-VERSION = 2
+VERSION = 3
 CHUNK_LANES = 65_536
 KEM_KEY, KEM_CIPHERTEXT, SEALED = 1184, 1088, 12 + 64 + 16
 
@@ -38,7 +38,7 @@ NODE = {
         ("self_commitment", 32), ("escrow_commitment", 32), ("own_share_hashes", "own"),
         ("entries", [[("sealed_edge", 32), *PARCEL]]), ("quorum_signature", 64), *SIGNED,
     ]),
-    "Ready": (0x04, [("vector_commitment", 32), ("relay", 32), *SIGNED]),
+    "Ready": (0x04, [("relay", 32), *SIGNED]),
     "MaskedChunk": (0x05, [("index", "u32"), ("data", "chunk")]),
     "MaskedDone": (0x06, [("granted_hash", 32), ("root", 32), *SIGNED]),
     "SurvivorAck": (0x07, [("manifest", 32), *SIGNED, ("tags", TAGS)]),

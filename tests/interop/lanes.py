@@ -7,7 +7,7 @@ in 4-byte words above; only the lowest bits of a word count.
 from codec import CHUNK_LANES
 from primitives import H, key_stream, le
 
-MASKED, SUM, OWN = 1, 2, 3
+MASKED, SUM = 1, 2
 
 
 def pack(bits: int, lanes) -> bytes:

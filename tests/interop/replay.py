@@ -1,8 +1,8 @@
 """Rounds of the vector file, played again: every node's frames must come out byte for byte.
 
 The chains are fixed, and so is the randomness: a node draws, in this order, its self seed, its
-escrow key, the coefficients of the former's sharing (ascending powers), those of the latter's, a
-nonce for each peer (ascending), and the opening of its vector's commitment.
+escrow key, the coefficients of the former's sharing (ascending powers), those of the latter's, and
+a nonce for each peer (ascending).
 """
 
 from types import SimpleNamespace

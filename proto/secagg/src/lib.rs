@@ -66,7 +66,7 @@ pub use vector::{Shape, VectorKind, vector_root};
 
 /// Version of the protocol and of its byte format. It stands in every frame and
 /// under every signature.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Lanes in one `MaskedChunk` or `SumChunk` (the last one of a vector may
 /// be shorter).

@@ -4,8 +4,6 @@
 
 use std::num::NonZeroUsize;
 
-use zeroize::Zeroizing;
-
 use crate::CHUNK_LANES;
 use crate::digest::{Digest, Hasher, hash};
 use crate::lanes::{LaneBits, Lanes, chunk_count, chunk_range, is_packed};
@@ -18,8 +16,6 @@ pub enum VectorKind {
     Masked,
     /// The unmasked sum.
     Sum,
-    /// A node's own vector, under the 32 secret bytes of its commitment.
-    Own,
 }
 
 /// Length and lane width of the vectors of a round.
@@ -35,23 +31,27 @@ pub struct Shape {
 /// width and the hashes of its chunks of [`CHUNK_LANES`] packed lanes.
 #[must_use]
 pub fn vector_root(kind: VectorKind, ctx: &Digest, bits: LaneBits, lanes: &Lanes) -> Digest {
-    vector_root_by(kind, ctx, bits, lanes, NonZeroUsize::MIN)
+    let hashes: Vec<Digest> = packed_chunks(kind, ctx, bits, lanes, NonZeroUsize::MIN)
+        .into_iter()
+        .map(|(_, hash)| hash)
+        .collect();
+    root_of(kind, ctx, Shape { length: lanes.len(), bits }, &hashes)
 }
 
-/// [`vector_root`] on several threads.
-pub(crate) fn vector_root_by(
+/// A vector's chunks, packed, each with its hash, on several threads.
+pub(crate) fn packed_chunks(
     kind: VectorKind,
     ctx: &Digest,
     bits: LaneBits,
     lanes: &Lanes,
     threads: NonZeroUsize,
-) -> Digest {
+) -> Vec<(Vec<u8>, Digest)> {
     let chunks = (0..chunk_count(lanes.len())).collect();
-    let hashes = workers::map(threads, chunks, |index| {
-        // It may be a node's own vector: what was packed is wiped.
-        chunk_hash(kind, ctx, index, &Zeroizing::new(lanes.pack_chunk(bits, index)))
-    });
-    root_of(kind, ctx, Shape { length: lanes.len(), bits }, &hashes)
+    workers::map(threads, chunks, |index| {
+        let packed = lanes.pack_chunk(bits, index);
+        let hash = chunk_hash(kind, ctx, index, &packed);
+        (packed, hash)
+    })
 }
 
 /// Takes the chunks of one vector in order and holds no more than was sent.
@@ -220,7 +220,6 @@ fn tag(kind: VectorKind) -> u8 {
     match kind {
         VectorKind::Masked => 1,
         VectorKind::Sum => 2,
-        VectorKind::Own => 3,
     }
 }
 
@@ -260,7 +259,9 @@ mod tests {
                 packed.add_to(&mut sum, threads);
                 assert_eq!(sum, x);
                 assert_eq!(root, vector_root(VectorKind::Sum, &ctx, bits, &x));
-                assert_eq!(root, vector_root_by(VectorKind::Sum, &ctx, bits, &x, threads));
+                let chunks = packed_chunks(VectorKind::Sum, &ctx, bits, &x, threads);
+                let hashes: Vec<Digest> = chunks.into_iter().map(|(_, hash)| hash).collect();
+                assert_eq!(root, root_of(VectorKind::Sum, &ctx, shape, &hashes));
                 assert_ne!(root, vector_root(VectorKind::Masked, &ctx, bits, &x));
                 assert_ne!(root, vector_root(VectorKind::Sum, &Digest::ZERO, bits, &x));
             }

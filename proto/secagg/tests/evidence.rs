@@ -61,7 +61,7 @@ fn equivocation(first: Vec<u8>, second: Vec<u8>) -> Evidence {
 fn two_different_messages_of_one_node() {
     let (cluster, tap) = honest();
     let NodeMessage::Ready(mut other) = tap.said_by(2, Kind::Ready) else { panic!() };
-    other.vector_commitment = Digest::ZERO;
+    other.relay = Digest::ZERO;
     let forged = NodeMessage::from(other.clone()).encode();
     let signed = NodeMessage::from(other.signed_by(&cluster.identities[2])).encode();
     let first = tap.of_node(2, Kind::Ready);
@@ -333,7 +333,7 @@ fn two_aborts_for_different_nodes() {
     // Node 1 sends a bad message and is evicted; node 4 says nothing and is left out.
     let node = |from: NodeIndex, message: NodeMessage| match message {
         NodeMessage::Ready(mut ready) if from.0 == 1 => {
-            ready.vector_commitment = Digest::ZERO;
+            ready.relay = Digest::ZERO;
             vec![ready.into()]
         }
         other => vec![other],

@@ -281,7 +281,7 @@ fn a_complaint_before_the_end_is_understood() {
 #[test]
 fn the_vectors_are_recomputed() {
     let Some(python) = python() else { return };
-    let file = folder().join("../vectors/secagg-v2.json");
+    let file = folder().join("../vectors/secagg-v3.json");
     let output = program(python, "check_vectors.py").arg(file).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);

@@ -236,8 +236,7 @@ fn a_second_vector_and_calls_out_of_turn() {
     let mut cluster = cluster();
     let (mut outcome, _) = stopped_at(&mut cluster, Kind::UploadGrant);
     let node = outcome.nodes.get_mut(&NodeIndex(0)).unwrap();
-    assert!(node.vector_opening().is_some());
-    let fault = node.provide_vector(vec![9u32; 3], &mut cluster.rng).unwrap_err();
+    let fault = node.provide_vector(vec![9u32; 3]).unwrap_err();
     assert!(matches!(fault, Fault::Misuse { .. }));
     assert_eq!(node.phase(), NodePhase::Faulted);
     let node = outcome.nodes.get_mut(&NodeIndex(1)).unwrap();

@@ -241,12 +241,7 @@ fn messages_of_the_wrong_phase() {
     let kem = EpochKem { context, transcript: context, parcels: Vec::new() };
     let words = "before it was shown any keys";
     blames(setup.server.handle(zero, kem.into()), Party::Node(zero), words);
-    let ready = tributary_secagg::messages::Ready {
-        context,
-        vector_commitment: context,
-        relay: context,
-        signature: [0; 64],
-    };
+    let ready = tributary_secagg::messages::Ready { context, relay: context, signature: [0; 64] };
     let words = "sent a Ready in an epoch";
     blames(setup.server.handle(zero, ready.into()), Party::Node(zero), words);
     assert_eq!(setup.server.waiting_for().len(), 4);

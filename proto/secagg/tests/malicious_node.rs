@@ -220,7 +220,7 @@ fn a_message_in_another_nodes_name() {
 fn an_equivocating_or_unsigned_ready() {
     let two = cheat(Kind::Ready, |identity, message| {
         let NodeMessage::Ready(mut other) = message.clone() else { unreachable!() };
-        other.vector_commitment = Digest::ZERO;
+        other.relay = Digest::ZERO;
         vec![message, other.signed_by(identity).into()]
     });
     let outcome = named(two, "two different Ready", false);
@@ -228,14 +228,14 @@ fn an_equivocating_or_unsigned_ready() {
     assert!(matches!(evidence, Evidence::Equivocation { .. }));
     let unsigned = cheat(Kind::Ready, |_, message| {
         let NodeMessage::Ready(ready) = message else { unreachable!() };
-        vec![Ready { vector_commitment: Digest::ZERO, ..ready }.into()]
+        vec![Ready { relay: Digest::ZERO, ..ready }.into()]
     });
     let outcome = named(unsigned, "bad signature", false);
     assert!(outcome.evidence.is_empty());
     // A second one that it did not sign proves nothing, though it is named.
     let one_signed = cheat(Kind::Ready, |_, message| {
         let NodeMessage::Ready(mut other) = message.clone() else { unreachable!() };
-        other.vector_commitment = Digest::ZERO;
+        other.relay = Digest::ZERO;
         vec![message, other.into()]
     });
     let outcome = named(one_signed, "two different Ready", false);

@@ -185,7 +185,7 @@ fn who_holds_up_the_uploads() {
                 match output {
                     tributary_secagg::NodeOutput::VectorNeeded => {
                         let x = vectors[usize::from(node.0)].clone();
-                        let ready = round.provide_vector(x, &mut cluster.rng).unwrap();
+                        let ready = round.provide_vector(x).unwrap();
                         let ready = common::attack::only_send(ready);
                         queue.extend(sends(server.handle(node, ready).unwrap()));
                     }

@@ -177,9 +177,9 @@ fn a_second_vector_under_one_context() {
     let mut cluster = cluster();
     let (mut outcome, _) = stopped_at(&mut cluster, Kind::UploadGrant);
     let node = outcome.nodes.get_mut(&VICTIM).unwrap();
-    let fault = node.provide_vector(vec![9u32; 3], &mut cluster.rng).unwrap_err();
+    let fault = node.provide_vector(vec![9u32; 3]).unwrap_err();
     assert!(matches!(&fault, Fault::Misuse { what } if what.contains("a vector was handed in")));
-    let fault = node.provide_vector(vec![9u32; 3], &mut cluster.rng).unwrap_err();
+    let fault = node.provide_vector(vec![9u32; 3]).unwrap_err();
     assert!(fault.to_string().contains("the attempt is over"), "{fault}");
 }
 

@@ -136,7 +136,7 @@ fn left_by_a_dropped_attempt(length: usize) -> usize {
     assert_eq!(machine.phase(), NodePhase::AwaitingVector);
     let x = Lanes::Wide(vec![LANE; length]);
     let dropped = left_behind(&[lane_pattern()], || {
-        machine.provide_vector(x, &mut cluster.rng).unwrap();
+        machine.provide_vector(x).unwrap();
         drop(machine);
     });
     // A vector of the wrong length is refused, and wiped all the same.
@@ -145,7 +145,7 @@ fn left_by_a_dropped_attempt(length: usize) -> usize {
     machine.handle(relay).unwrap();
     let short = Lanes::Wide(vec![LANE; length - 1]);
     let refused = left_behind(&[lane_pattern()], || {
-        assert!(machine.provide_vector(short, &mut cluster.rng).is_err());
+        assert!(machine.provide_vector(short).is_err());
     });
     dropped + refused
 }

@@ -94,7 +94,7 @@ fn five_nodes_and_one_dropout() {
     let mut ready = Vec::new();
     for (node, machine) in &mut nodes {
         let x = vectors[usize::from(node.0)].clone();
-        let outputs = machine.provide_vector(x, &mut cluster.rng).unwrap();
+        let outputs = machine.provide_vector(x).unwrap();
         ready.extend(outputs.into_iter().map(|output| (*node, output)));
     }
     let grants = collect(&mut server, ready);

@@ -302,6 +302,6 @@ fn without_the_one_vector_rule_a_difference_is_recovered() {
     let (mut outcome, grant) = stopped_at(&mut again, Kind::UploadGrant);
     let machine = outcome.nodes.get_mut(&VICTIM).unwrap();
     machine.handle(grant).unwrap();
-    let fault = machine.provide_vector(other.to_vec(), &mut again.rng).unwrap_err();
+    let fault = machine.provide_vector(other.to_vec()).unwrap_err();
     assert!(fault.to_string().contains("a vector was handed in while"), "{fault}");
 }

@@ -185,7 +185,7 @@ impl<V: Vectors> Party<V> {
                 NodeOutput::VectorNeeded => {
                     let vector = self.vectors.vector(self.facts.round)?;
                     let machine = self.round.as_mut().ok_or_else(|| stopped("no round is open"))?;
-                    machine.provide_vector(vector, &mut self.rng).map_err(stopped)?
+                    machine.provide_vector(vector).map_err(stopped)?
                 }
                 NodeOutput::ChargeNeeded { .. } => {
                     self.machine()?.release_upload().map_err(stopped)?

@@ -235,7 +235,7 @@ impl ActiveJob {
             );
             out.push(Output::Note(text));
         }
-        Ok(running.machine.provide_vector(made.lanes, &mut rng)?)
+        Ok(running.machine.provide_vector(made.lanes)?)
     }
 
     /// Pays for the attempt, durably, before a byte of it leaves.

@@ -421,7 +421,7 @@ impl Node {
                 NodeOutput::VectorNeeded => {
                     let operation = plan.operation(self.state.completed).unwrap();
                     let zeros = vec![0; operation.vector_len as usize];
-                    round.provide_vector(operation.to_lanes(&zeros), rng).unwrap()
+                    round.provide_vector(operation.to_lanes(&zeros)).unwrap()
                 }
                 NodeOutput::ChargeNeeded { .. } => round.release_upload().unwrap(),
                 NodeOutput::Opened { sum, .. } => {

@@ -316,14 +316,12 @@ impl Wire for Complaint {
     }
 }
 
-/// The node's vector is there. Only a commitment leaves that its owner alone
-/// could open, never a hash of the vector itself.
+/// The node's vector is there. Nothing that depends on the vector leaves: it is fixed
+/// by the signed root of its masked form, before anybody knows a sum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
     /// The context.
     pub context: Digest,
-    /// `H("x", ctx, 32 secret random bytes, root of x)`.
-    pub vector_commitment: Digest,
     /// Statement of the `ShareRelay` this node works with: which shares it accepted.
     pub relay: Digest,
     /// Signature of the node.
@@ -333,7 +331,6 @@ pub struct Ready {
 impl Ready {
     fn write_body(&self, writer: &mut Writer) {
         writer.digest(&self.context);
-        writer.digest(&self.vector_commitment);
         writer.digest(&self.relay);
     }
 }
@@ -349,12 +346,7 @@ impl Wire for Ready {
     }
 
     fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, DecodeError> {
-        Ok(Self {
-            context: reader.digest()?,
-            vector_commitment: reader.digest()?,
-            relay: reader.digest()?,
-            signature: reader.array()?,
-        })
+        Ok(Self { context: reader.digest()?, relay: reader.digest()?, signature: reader.array()? })
     }
 }
 

@@ -142,7 +142,6 @@ pub struct NodeRound {
     /// What was taken, in its bytes: two different messages are evidence.
     seen: BTreeMap<Kind, Vec<u8>>,
     evidence: Option<Evidence>,
-    opening: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl NodeRound {
@@ -188,25 +187,15 @@ impl NodeRound {
     }
 
     /// Hands in the vector: as many lanes as the round has, of its width, already
-    /// clipped, quantised and with noise. Only a commitment to it leaves now.
+    /// clipped, quantised and with noise. Nothing of it leaves now.
     ///
     /// # Errors
     /// [`Fault::Misuse`] if no vector was asked for or its length is wrong.
-    pub fn provide_vector(
-        &mut self,
-        x: impl Into<Lanes>,
-        rng: &mut dyn RngCore,
-    ) -> Result<Vec<NodeOutput>, Fault> {
+    pub fn provide_vector(&mut self, x: impl Into<Lanes>) -> Result<Vec<NodeOutput>, Fault> {
         let x: Zeroizing<Lanes> = Zeroizing::new(x.into());
         self.refuse_if_over()?;
         let step = match mem::replace(&mut self.state, State::Faulted) {
-            State::AwaitingVector(state) => {
-                let mut opening = Zeroizing::new([0u8; 32]);
-                rng.fill_bytes(opening.as_mut());
-                let step = state.provide(&self.attempt, x, &opening);
-                self.opening = Some(opening);
-                step
-            }
+            State::AwaitingVector(state) => state.provide(&self.attempt, x),
             other => Err(misuse("a vector", &other)),
         };
         self.settle(step)
@@ -257,15 +246,8 @@ impl NodeRound {
         self.evidence.as_ref()
     }
 
-    /// The 32 bytes that open the commitment in `Ready`, once there is one. They
-    /// and the vector may be opened inside the agency only.
-    #[must_use]
-    pub fn vector_opening(&self) -> Option<&[u8; 32]> {
-        self.opening.as_deref()
-    }
-
     fn start(attempt: Attempt, state: State) -> Self {
-        Self { attempt, state, seen: BTreeMap::new(), evidence: None, opening: None }
+        Self { attempt, state, seen: BTreeMap::new(), evidence: None }
     }
 
     fn step(&mut self, message: ServerMessage) -> Step {

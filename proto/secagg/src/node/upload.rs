@@ -1,4 +1,4 @@
-//! R2 and R3 at a node: commit to the vector, check the grant (check 5), put the
+//! R2 and R3 at a node: take the vector, check the grant (check 5), put the
 //! masks on, wait for the turn, and give the masked vector out once the charge is
 //! durable.
 
@@ -12,7 +12,7 @@ use super::{Attempt, NodeOutput, State, Step, Upload};
 use crate::CHUNK_LANES;
 use crate::context::granted_hash;
 use crate::dealing::SharePair;
-use crate::digest::{Digest, hash};
+use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::ids::{NodeIndex, NodeSet};
 use crate::lanes::{LaneBits, Lanes};
@@ -22,7 +22,7 @@ use crate::messages::{
 };
 use crate::packing::{self, Word};
 use crate::secret::{AckKey, EdgeKey, SelfSeed};
-use crate::vector::{VectorKind, chunk_hash, root_of, vector_root_by};
+use crate::vector::{VectorKind, chunk_hash, root_of};
 
 /// A node that holds its peers' shares and waits for its own vector.
 pub(super) struct AwaitingVector {
@@ -37,13 +37,8 @@ pub(super) struct AwaitingVector {
 }
 
 impl AwaitingVector {
-    pub(super) fn provide(
-        self,
-        attempt: &Attempt,
-        x: Zeroizing<Lanes>,
-        opening: &[u8; 32],
-    ) -> Step {
-        let (shape, ctx) = (attempt.shape, &attempt.ctx);
+    pub(super) fn provide(self, attempt: &Attempt, x: Zeroizing<Lanes>) -> Step {
+        let shape = attempt.shape;
         if x.len() != shape.length || !x.fits(shape.bits) {
             return Err(Fault::misuse(format!(
                 "the vector is {:?}, the round needs {} lanes of {} bits",
@@ -52,14 +47,8 @@ impl AwaitingVector {
                 shape.bits.bits()
             )));
         }
-        let root = vector_root_by(VectorKind::Own, ctx, shape.bits, &x, attempt.seat.threads);
-        let ready = ReadyMessage {
-            context: *ctx,
-            vector_commitment: hash("x", &[&ctx.0, opening, &root.0]),
-            relay: self.relay,
-            signature: [0; 64],
-        }
-        .signed_by(&attempt.seat.identity);
+        let ready = ReadyMessage { context: attempt.ctx, relay: self.relay, signature: [0; 64] }
+            .signed_by(&attempt.seat.identity);
         Ok((State::Ready(Ready { before: self, x }), vec![Attempt::send(ready)]))
     }
 }

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::ids::{NodeIndex, NodeSet};
-use crate::lanes::{Lanes, chunk_count};
+use crate::lanes::Lanes;
 use crate::mask::{self, MaskKey, Sign};
 use crate::messages::{
     AbortReason, NodeMessage, RoundCommit, RoundResult, ServerMessage, SignedMessage as _,
@@ -23,7 +23,7 @@ use crate::messages::{
 use crate::node::sign_towards;
 use crate::secret::{EscrowSeed, SelfSeed};
 use crate::shamir::Interpolation;
-use crate::vector::{VectorKind, vector_root_by};
+use crate::vector::{VectorKind, packed_chunks, root_of};
 use crate::workers;
 
 /// Waits for the survivors' shares.
@@ -331,11 +331,11 @@ impl Phase for Unmasking {
         let MaskedSum { survivors, sum, .. } = self.masked;
         let (bits, threads) = (core.shape.bits, core.seat.threads);
         let sum = sum.reduced(bits);
-        let sum_root = vector_root_by(VectorKind::Sum, &core.ctx, bits, &sum, threads);
-        for index in 0..chunk_count(sum.len()) {
-            let data = Arc::from(sum.pack_chunk(bits, index));
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let chunk = SumChunk { context: core.ctx, index, data };
+        let chunks = packed_chunks(VectorKind::Sum, &core.ctx, bits, &sum, threads);
+        let (chunks, hashes): (Vec<Vec<u8>>, Vec<Digest>) = chunks.into_iter().unzip();
+        let sum_root = root_of(VectorKind::Sum, &core.ctx, core.shape, &hashes);
+        for (index, data) in (0u32..).zip(chunks) {
+            let chunk = SumChunk { context: core.ctx, index, data: data.into() };
             core.send_all(&survivors, &chunk.into(), out);
         }
         let manifest = self.manifest;

@@ -382,8 +382,7 @@ impl World<'_, '_> {
             }
             Event::Provide(node) => {
                 let x = lanes(self.view.lane_bits, &self.vectors[usize::from(node.0)]);
-                let rng = &mut self.cluster.rng;
-                let done = self.nodes.get_mut(&node).map(|round| round.provide_vector(x, rng));
+                let done = self.nodes.get_mut(&node).map(|round| round.provide_vector(x));
                 self.take_node(node, done);
             }
             Event::Release(node) => {

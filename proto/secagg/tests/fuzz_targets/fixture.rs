@@ -264,7 +264,6 @@ impl Fixture {
         node: NodeIndex,
         machine: &mut NodeRound,
         outputs: Vec<NodeOutput>,
-        rng: &mut ChaCha20Rng,
         answers: &mut Vec<NodeMessage>,
     ) {
         for output in outputs {
@@ -279,13 +278,13 @@ impl Fixture {
                 }
                 NodeOutput::VectorNeeded => {
                     let x = self.vectors[usize::from(node.0)].clone();
-                    machine.provide_vector(Lanes::Wide(x), rng)
+                    machine.provide_vector(Lanes::Wide(x))
                 }
                 NodeOutput::ChargeNeeded { .. } => machine.release_upload(),
                 NodeOutput::Opened { .. } => machine.acknowledge_result(hash("state", &[])),
                 _ => continue,
             };
-            self.follow(node, machine, more.unwrap(), rng, answers);
+            self.follow(node, machine, more.unwrap(), answers);
         }
     }
 

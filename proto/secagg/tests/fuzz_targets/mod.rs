@@ -240,7 +240,7 @@ fn node_in_round(mut changes: Changes<'_>) {
             match open.handle(message) {
                 Ok(outputs) => {
                     assert!(!over, "a machine that is over takes messages");
-                    obey(fixture, open, outputs, &mut rng);
+                    obey(fixture, open, outputs);
                 }
                 Err(fault) => {
                     assert!(!over || matches!(fault, Fault::Misuse { .. }));
@@ -255,16 +255,11 @@ fn node_in_round(mut changes: Changes<'_>) {
 }
 
 /// Does what a node's machine asks for, as its program would.
-fn obey(
-    fixture: &Fixture,
-    machine: &mut NodeRound,
-    outputs: Vec<NodeOutput>,
-    rng: &mut ChaCha20Rng,
-) {
+fn obey(fixture: &Fixture, machine: &mut NodeRound, outputs: Vec<NodeOutput>) {
     for output in outputs {
         let more = match output {
             NodeOutput::VectorNeeded => {
-                machine.provide_vector(Lanes::Wide(fixture.vectors[0].clone()), rng)
+                machine.provide_vector(Lanes::Wide(fixture.vectors[0].clone()))
             }
             NodeOutput::ChargeNeeded { .. } => machine.release_upload(),
             NodeOutput::Opened { .. } => machine.acknowledge_result(hash("state", &[])),
@@ -281,7 +276,7 @@ fn obey(
             _ => continue,
         };
         if let Ok(more) = more {
-            obey(fixture, machine, more, rng);
+            obey(fixture, machine, more);
         }
     }
 }

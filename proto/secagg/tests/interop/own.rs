@@ -107,7 +107,7 @@ impl Own {
                 NodeOutput::Complained { .. } | NodeOutput::Aborted(_) => Ok(Vec::new()),
                 NodeOutput::VectorNeeded => {
                     let vector = &vectors[usize::from(self.seat.me().0)];
-                    round.unwrap().provide_vector(lanes(view.lane_bits, vector), &mut self.rng)
+                    round.unwrap().provide_vector(lanes(view.lane_bits, vector))
                 }
                 NodeOutput::ChargeNeeded { .. } => round.unwrap().release_upload(),
                 NodeOutput::Opened { sum, .. } => {

@@ -86,7 +86,7 @@ fn follow(
             }
             NodeOutput::VectorNeeded => {
                 let x = lanes(view.lane_bits, x);
-                machine.provide_vector(x, &mut cluster.rng).unwrap()
+                machine.provide_vector(x).unwrap()
             }
             NodeOutput::ChargeNeeded { .. } => machine.release_upload().unwrap(),
             NodeOutput::Opened { .. } => machine.acknowledge_result(hash("state", &[])).unwrap(),

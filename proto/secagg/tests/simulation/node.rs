@@ -264,7 +264,7 @@ impl World {
         let done = match (work, open.machine.phase()) {
             (Work::Vector, NodePhase::AwaitingVector) => {
                 let x: Vec<u32> = (0..length).map(|_| host.rng.next_u32()).collect();
-                let done = open.machine.provide_vector(lanes(bits, &x), &mut host.rng);
+                let done = open.machine.provide_vector(lanes(bits, &x));
                 let ctx = open.machine.ctx();
                 self.checks.vector(node, ctx, x);
                 done

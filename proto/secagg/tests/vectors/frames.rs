@@ -164,14 +164,8 @@ fn of_node() -> Vec<(NodeMessage, Fields)> {
             vec![("against", set(&some()))],
         ),
         (
-            signed(Ready {
-                context,
-                vector_commitment: digest("x"),
-                relay: digest("relay"),
-                signature,
-            })
-            .into(),
-            vec![("vector_commitment", text(digest("x"))), ("relay", text(digest("relay")))],
+            signed(Ready { context, relay: digest("relay"), signature }).into(),
+            vec![("relay", text(digest("relay")))],
         ),
         (
             MaskedChunk { context, index: 1, data: chunk.clone() }.into(),

@@ -111,9 +111,7 @@ impl Player {
                     sent.extend(upload);
                     continue;
                 }
-                NodeOutput::VectorNeeded => {
-                    round.provide_vector(self.vector.clone(), &mut self.draws)
-                }
+                NodeOutput::VectorNeeded => round.provide_vector(self.vector.clone()),
                 NodeOutput::ChargeNeeded { .. } => round.release_upload(),
                 NodeOutput::Opened { sum, .. } => round.acknowledge_result(state_of(&sum)),
                 _ => continue,
@@ -287,7 +285,7 @@ fn claims(played: &Played) -> Vec<(&'static str, Evidence)> {
     };
 
     let mut another_ready = ready.clone();
-    another_ready.vector_commitment = Digest::ZERO;
+    another_ready.relay = Digest::ZERO;
     let another_ready = another_ready.signed_by(&by_dealer);
     let mut unsigned_ready = another_ready.clone();
     unsigned_ready.signature[3] ^= 1;

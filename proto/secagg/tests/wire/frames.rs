@@ -137,13 +137,7 @@ pub fn node_messages() -> Vec<NodeMessage> {
             signature,
         })
         .into(),
-        signed(Ready {
-            context,
-            vector_commitment: digest("x"),
-            relay: digest("relay"),
-            signature,
-        })
-        .into(),
+        signed(Ready { context, relay: digest("relay"), signature }).into(),
         MaskedChunk { context, index: 1, data: packed() }.into(),
         signed(MaskedDone {
             context,
