@@ -12,8 +12,8 @@
 //!
 //! The crate knows no network, clock, file, data base, model or privacy
 //! accounting. Messages go in, messages and requests to the caller come out.
-//! Randomness that the protocol draws itself (seeds, coefficients, commitment
-//! openings) is passed in; key pairs and encapsulations come from the generator
+//! Randomness that the protocol draws itself (seeds, coefficients, coins)
+//! is passed in; key pairs and encapsulations come from the generator
 //! of the cryptographic library.
 
 mod agreement;

@@ -31,10 +31,9 @@ pub struct Shape {
 /// width and the hashes of its chunks of [`CHUNK_LANES`] packed lanes.
 #[must_use]
 pub fn vector_root(kind: VectorKind, ctx: &Digest, bits: LaneBits, lanes: &Lanes) -> Digest {
-    let hashes: Vec<Digest> = packed_chunks(kind, ctx, bits, lanes, NonZeroUsize::MIN)
-        .into_iter()
-        .map(|(_, hash)| hash)
-        .collect();
+    let chunks = 0..chunk_count(lanes.len());
+    let hash = |index| chunk_hash(kind, ctx, index, &lanes.pack_chunk(bits, index));
+    let hashes: Vec<Digest> = chunks.map(hash).collect();
     root_of(kind, ctx, Shape { length: lanes.len(), bits }, &hashes)
 }
 

@@ -7,12 +7,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::attack::{Tap, VICTIM, blames, cluster, nodes, stopped_at};
+use common::attack::{Tap, VICTIM, blames, cluster, nodes, only_send, stopped_at};
 use common::{Cluster, MAX_ATTEMPTS, Script, parties, run};
 use tributary_secagg::messages::{Kind, ShareRelay, SignedMessage as _, quorum_statement};
 use tributary_secagg::{
-    Digest, Evidence, Fault, NodeEpoch, NodeIndex, NodeMessage, NodeSet, Party, RoundStart,
-    RoundView, ServerMessage, ServerOutput, ServerRound, Thresholds, context,
+    Digest, Evidence, Fault, Limits, NodeEpoch, NodeIndex, NodeMessage, NodeOutput, NodeSet, Party,
+    RoundStart, RoundView, ServerMessage, ServerOutput, ServerRound, Thresholds, context,
 };
 
 /// The aggregator's start of an attempt, signed.
@@ -181,6 +181,24 @@ fn a_second_vector_under_one_context() {
     assert!(matches!(&fault, Fault::Misuse { what } if what.contains("a vector was handed in")));
     let fault = node.provide_vector(vec![9u32; 3]).unwrap_err();
     assert!(fault.to_string().contains("the attempt is over"), "{fault}");
+}
+
+/// What says that the vector is there says nothing of the vector.
+#[test]
+fn no_bit_of_the_ready_depends_on_the_vector() {
+    let ready = |vector: Vec<u32>| {
+        let mut cluster = cluster();
+        let (mut outcome, relay) = stopped_at(&mut cluster, Kind::ShareRelay);
+        let node = outcome.nodes.get_mut(&VICTIM).unwrap();
+        assert_eq!(node.handle(relay).unwrap(), [NodeOutput::VectorNeeded]);
+        only_send(node.provide_vector(vector).unwrap()).encode()
+    };
+    let bytes = ready(vec![0, 0, 0]);
+    assert_eq!(
+        NodeMessage::decode(&bytes, &Limits::for_members(cluster().size())).unwrap().kind(),
+        Kind::Ready
+    );
+    assert_eq!(bytes, ready(vec![1, u32::MAX, 77]));
 }
 
 /// What the crate cannot do: know that its own bytes are old. An older copy opens the

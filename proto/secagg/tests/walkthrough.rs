@@ -90,7 +90,7 @@ fn five_nodes_and_one_dropout() {
     let wanted = deliver(&mut nodes, relays);
     assert!(wanted.iter().all(|(_, output)| *output == NodeOutput::VectorNeeded));
 
-    // R2. The vectors are handed in. Only a commitment leaves.
+    // R2. The vectors are handed in. Nothing of them leaves.
     let mut ready = Vec::new();
     for (node, machine) in &mut nodes {
         let x = vectors[usize::from(node.0)].clone();

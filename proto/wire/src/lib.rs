@@ -22,9 +22,9 @@ pub use members::{Member, Role};
 pub use names::{AgencyName, DatasetName, PersonName};
 pub use text::Text;
 
-/// Version of the session protocol that this software speaks. A peer with another one is refused
-/// with a message that names both.
-pub const PROTOCOL_VERSION: u32 = 2;
+/// Version of the session protocol that this software speaks: that of the secure-aggregation frames it
+/// carries, raised with them. A peer with another one is refused with a message that names both.
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Generated from `proto/tributary.proto` by `tests/generate.rs`; never edited by hand.
 #[allow(missing_docs, unused_qualifications, clippy::all)]

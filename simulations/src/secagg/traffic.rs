@@ -57,7 +57,7 @@ impl Traffic {
         let quorum = header + 2 * hash + 2 + cohort * 66 + 2 + peers * 18;
         let certificate = header + 4 * hash + set + 2 + tau * 66;
         let control_up = commit
-            + (signed + 2 * hash) // ready
+            + (signed + hash) // ready
             + (signed + 2 * hash) // done
             + acknowledgement
             + shares

@@ -316,8 +316,8 @@ impl Wire for Complaint {
     }
 }
 
-/// The node's vector is there. Nothing that depends on the vector leaves: it is fixed
-/// by the signed root of its masked form, before anybody knows a sum.
+/// The node's vector is there. Nothing that depends on the vector leaves: the signed
+/// root of its masked form fixes it later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
     /// The context.

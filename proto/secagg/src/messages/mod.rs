@@ -152,7 +152,7 @@ direction! {
         RoundCommit,
         /// The shares of some dealers are refused.
         Complaint,
-        /// The vector is there and committed to.
+        /// The vector is there.
         Ready,
         /// A piece of the masked vector.
         MaskedChunk,

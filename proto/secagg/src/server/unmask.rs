@@ -3,7 +3,6 @@
 //! take the masks off the sum. Seeds live only inside one function each.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::result::Certifying;
 use super::shared::{Core, Next, Phase, Refusal, Shortfall};

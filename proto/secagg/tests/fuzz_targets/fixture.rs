@@ -223,7 +223,7 @@ impl Fixture {
         let cohort = self.facts.members.clone();
         let (mut server, out) =
             ServerRound::open(&self.server, &self.facts, self.view.clone(), cohort).unwrap();
-        let mut machines: BTreeMap<NodeIndex, (NodeRound, ChaCha20Rng)> = BTreeMap::new();
+        let mut machines: BTreeMap<NodeIndex, NodeRound> = BTreeMap::new();
         let mut queue: VecDeque<(NodeIndex, ServerMessage)> = sends(out).into();
         while let Some((node, message)) = queue.pop_front() {
             if node == NodeIndex(0) {
@@ -237,12 +237,12 @@ impl Fixture {
                 let (seat, view) = (&self.seats[position], &self.view);
                 let (machine, commit) =
                     NodeRound::open(seat, &mut epoch, MAX_ATTEMPTS, start, view, &mut rng).unwrap();
-                machines.insert(node, (machine, rng));
+                machines.insert(node, machine);
                 answers.push(commit);
             } else {
-                let (machine, rng) = machines.get_mut(&node).unwrap();
+                let machine = machines.get_mut(&node).unwrap();
                 let outputs = machine.handle(message).unwrap();
-                self.follow(node, machine, outputs, rng, &mut answers);
+                self.follow(node, machine, outputs, &mut answers);
             }
             for answer in answers {
                 self.to_server.push((node, answer.encode()));
