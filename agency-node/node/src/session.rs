@@ -219,11 +219,11 @@ pub(crate) async fn carry_out(
             Output::Send(_) => {}
             Output::Upload { job, upload } => {
                 gate.check(&upload)?;
-                for message in upload {
+                for frame in upload.into_frames() {
                     if ended.is_some() {
                         break;
                     }
-                    let frame = Secagg { job, frame: message.encode().into() };
+                    let frame = Secagg { job, frame };
                     ended = send(to_server, FromNode::Secagg(frame), stop).await;
                 }
                 if ended.is_none() {

@@ -111,8 +111,13 @@ impl Writer {
 
     /// The packed lanes of a chunk.
     pub(crate) fn chunk(&mut self, data: &[u8]) {
-        self.u32(u32::try_from(data.len()).unwrap_or(u32::MAX));
+        self.length(data.len());
         self.raw(data);
+    }
+
+    /// Bytes of the packed lanes of a chunk, which follow.
+    pub(crate) fn length(&mut self, bytes: usize) {
+        self.u32(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {

@@ -48,12 +48,19 @@ macro_rules! for_width {
 
 /// The packed bytes of `words`, little-endian, unused bits zero.
 pub(crate) fn pack<W: Word>(bits: LaneBits, words: &[W]) -> Vec<u8> {
+    pack_behind(&[], bits, words)
+}
+
+/// [`pack`], behind the bytes of `head`.
+pub(crate) fn pack_behind<W: Word>(head: &[u8], bits: LaneBits, words: &[W]) -> Vec<u8> {
     // Whole groups; the caller's vector ends inside the last one.
     let groups = words.len().div_ceil(GROUP);
-    let mut out = vec![0u8; groups * usize::from(bits.bits()) * 4];
-    for_width!(bits, pack_width, W, words, &mut out;
+    let mut out = vec![0u8; head.len() + groups * usize::from(bits.bits()) * 4];
+    let (front, packed) = out.split_at_mut(head.len());
+    front.copy_from_slice(head);
+    for_width!(bits, pack_width, W, words, packed;
         1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
-    out.truncate(bits.packed_bytes(words.len()));
+    out.truncate(head.len() + bits.packed_bytes(words.len()));
     out
 }
 

@@ -202,11 +202,17 @@ direction! {
 }
 
 fn frame<M: Wire>(message: &M) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.u16(PROTOCOL_VERSION);
-    writer.u8(M::KIND as u8);
+    let mut writer = begin(M::KIND);
     message.write(&mut writer);
     writer.finish()
+}
+
+/// A frame that has its version and type.
+fn begin(kind: Kind) -> Writer {
+    let mut writer = Writer::new();
+    writer.u16(PROTOCOL_VERSION);
+    writer.u8(kind as u8);
+    writer
 }
 
 fn open_frame(reader: &mut Reader<'_>, length: usize, limits: &Limits) -> Result<u8, DecodeError> {

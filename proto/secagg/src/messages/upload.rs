@@ -85,13 +85,30 @@ impl Wire for MaskedChunk {
     const KIND: Kind = Kind::MaskedChunk;
 
     fn write(&self, writer: &mut Writer) {
-        writer.digest(&self.context);
-        writer.u32(self.index);
-        writer.chunk(&self.data);
+        Self::write_head(writer, &self.context, self.index, self.data.len());
+        writer.raw(&self.data);
     }
 
     fn read(reader: &mut Reader<'_>, _: &Limits) -> Result<Self, DecodeError> {
         Ok(Self { context: reader.digest()?, index: reader.u32()?, data: reader.chunk()?.to_vec() })
+    }
+}
+
+impl MaskedChunk {
+    /// Bytes of a frame before its packed lanes: version, type, context, number, length.
+    pub(crate) const HEAD: usize = 2 + 1 + 32 + 4 + 4;
+
+    /// The frame up to its packed lanes, of which there are `bytes` bytes.
+    pub(crate) fn head(context: &Digest, index: u32, bytes: usize) -> Vec<u8> {
+        let mut writer = super::begin(Self::KIND);
+        Self::write_head(&mut writer, context, index, bytes);
+        writer.finish()
+    }
+
+    fn write_head(writer: &mut Writer, context: &Digest, index: u32, bytes: usize) {
+        writer.digest(context);
+        writer.u32(index);
+        writer.length(bytes);
     }
 }
 

@@ -25,7 +25,6 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use rand_core::RngCore;
 use zeroize::Zeroizing;
 
 pub use chains::{MAX_STEPS_AHEAD, NodeEpoch};

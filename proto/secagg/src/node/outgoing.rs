@@ -1,9 +1,10 @@
-//! The masked vector on its way out: an iterator over its messages, so that a node
-//! holds no second copy of the whole vector, only its packed chunks. It holds no
-//! secret: the masks are on.
+//! The masked vector on its way out: its frames, so that a node holds no second copy of
+//! the whole vector and sends without copying. It holds no secret: the masks are on.
 
 use std::fmt;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::digest::Digest;
 use crate::messages::{MaskedChunk, MaskedDone, NodeMessage};
@@ -14,19 +15,15 @@ use crate::messages::{MaskedChunk, MaskedDone, NodeMessage};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Upload {
     context: Digest,
-    chunks: Arc<Vec<Vec<u8>>>,
+    /// One `MaskedChunk` each.
+    chunks: Arc<Vec<Bytes>>,
     done: Option<MaskedDone>,
     next: u32,
 }
 
 impl Upload {
-    pub(super) fn new(
-        context: Digest,
-        chunks: Arc<Vec<Vec<u8>>>,
-        done: MaskedDone,
-        first_chunk: u32,
-    ) -> Self {
-        Self { context, chunks, done: Some(done), next: first_chunk }
+    pub(super) fn new(context: Digest, chunks: Arc<Vec<Bytes>>, done: MaskedDone) -> Self {
+        Self { context, chunks, done: Some(done), next: 0 }
     }
 
     /// The same upload from a later chunk on.
@@ -45,6 +42,21 @@ impl Upload {
     pub fn chunks(&self) -> u32 {
         u32::try_from(self.chunks.len()).unwrap_or(u32::MAX)
     }
+
+    /// The messages that are left, as the frames that [`NodeMessage::encode`] would make
+    /// of them. The bytes are shared with the machine and not copied.
+    pub fn into_frames(mut self) -> impl Iterator<Item = Bytes> + Send {
+        std::iter::from_fn(move || match self.next_chunk() {
+            Some(frame) => Some(frame),
+            None => self.done.take().map(|done| NodeMessage::from(done).encode().into()),
+        })
+    }
+
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        let frame = self.chunks.get(self.next as usize).cloned()?;
+        self.next += 1;
+        Some(frame)
+    }
 }
 
 impl Iterator for Upload {
@@ -52,10 +64,10 @@ impl Iterator for Upload {
 
     fn next(&mut self) -> Option<NodeMessage> {
         let index = self.next;
-        let Some(data) = self.chunks.get(index as usize).cloned() else {
+        let Some(frame) = self.next_chunk() else {
             return self.done.take().map(NodeMessage::from);
         };
-        self.next += 1;
+        let data = frame.get(MaskedChunk::HEAD..).unwrap_or_default().to_vec();
         Some(MaskedChunk { context: self.context, index, data }.into())
     }
 }
@@ -63,5 +75,29 @@ impl Iterator for Upload {
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upload(chunk {} of {})", self.next, self.chunks())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_those_of_the_messages() {
+        let context = crate::digest::hash("ctx", &[]);
+        let frame = |index: u32, lanes: &[u8]| {
+            let mut frame = MaskedChunk::head(&context, index, lanes.len());
+            assert_eq!(frame.len(), MaskedChunk::HEAD);
+            frame.extend_from_slice(lanes);
+            Bytes::from(frame)
+        };
+        let chunks = Arc::new(vec![frame(0, &[1, 2, 3]), frame(1, &[4])]);
+        let (granted_hash, root) = (context, context);
+        let done = MaskedDone { context, granted_hash, root, signature: [7; 64] };
+        let upload = Upload::new(context, chunks, done);
+        for upload in [upload.clone(), upload.again_at(1), upload.again_at(2)] {
+            let encoded: Vec<Bytes> = upload.clone().map(|m| m.encode().into()).collect();
+            assert_eq!(upload.into_frames().collect::<Vec<_>>(), encoded);
+        }
     }
 }

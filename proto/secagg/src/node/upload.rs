@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::acknowledge::Uploaded;
@@ -18,7 +19,7 @@ use crate::ids::{NodeIndex, NodeSet};
 use crate::lanes::{LaneBits, Lanes};
 use crate::mask::{self, Lane, MaskKey, Sign};
 use crate::messages::{
-    MaskedDone, Ready as ReadyMessage, SignedMessage as _, UploadGrant, UploadTurn,
+    MaskedChunk, MaskedDone, Ready as ReadyMessage, SignedMessage as _, UploadGrant, UploadTurn,
 };
 use crate::packing::{self, Word};
 use crate::secret::{AckKey, EdgeKey, SelfSeed};
@@ -83,31 +84,34 @@ impl Ready {
             Lanes::Wide(words) => mask_and_pack(attempt, &masks, words),
         };
         drop(masks);
-        let (chunks, hashes): (Vec<Vec<u8>>, Vec<Digest>) = packed.into_iter().unzip();
+        let (frames, hashes): (Vec<Bytes>, Vec<Digest>) = packed.into_iter().unzip();
         let root = root_of(VectorKind::Masked, &attempt.ctx, attempt.shape, &hashes);
-        let chunks = Arc::new(chunks);
-        Ok((State::Masked(Masked { granted, chunks, root, held, ack_keys }), Vec::new()))
+        let frames = Arc::new(frames);
+        Ok((State::Masked(Masked { granted, frames, root, held, ack_keys }), Vec::new()))
     }
 }
 
-/// Puts the masks on, and packs and hashes every chunk while it is in the cache.
+/// Puts the masks on, and packs every chunk into its frame and hashes it while it is in the cache.
 fn mask_and_pack<W: Lane + Word>(
     attempt: &Attempt,
     masks: &[(MaskKey, Sign)],
     words: &mut [W],
-) -> Vec<(Vec<u8>, Digest)> {
+) -> Vec<(Bytes, Digest)> {
     let (bits, ctx): (LaneBits, &Digest) = (attempt.shape.bits, &attempt.ctx);
     mask::apply_all_then(masks, words, CHUNK_LANES, attempt.seat.threads, |index, chunk| {
-        let packed = packing::pack(bits, chunk);
-        let hash = chunk_hash(VectorKind::Masked, ctx, index, &packed);
-        (packed, hash)
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let head = MaskedChunk::head(ctx, number, bits.packed_bytes(chunk.len()));
+        let frame = packing::pack_behind(&head, bits, chunk);
+        let packed = frame.get(MaskedChunk::HEAD..).unwrap_or_default();
+        let hash = chunk_hash(VectorKind::Masked, ctx, index, packed);
+        (frame.into(), hash)
     })
 }
 
 /// A node whose masked vector is made; it waits for its turn to upload.
 pub(super) struct Masked {
     granted: NodeSet,
-    chunks: Arc<Vec<Vec<u8>>>,
+    frames: Arc<Vec<Bytes>>,
     root: Digest,
     held: BTreeMap<NodeIndex, SharePair>,
     ack_keys: BTreeMap<NodeIndex, AckKey>,
@@ -127,11 +131,11 @@ impl Masked {
 
     /// The charge is durable: the vector may leave.
     pub(super) fn release(self, attempt: &Attempt) -> Step {
-        let Self { granted, chunks, root, held, ack_keys } = self;
+        let Self { granted, frames, root, held, ack_keys } = self;
         let granted_hash = granted_hash(&attempt.ctx, &granted);
         let done = MaskedDone { context: attempt.ctx, granted_hash, root, signature: [0; 64] }
             .signed_by(&attempt.seat.identity);
-        let upload = Upload::new(attempt.ctx, chunks, done, 0);
+        let upload = Upload::new(attempt.ctx, frames, done);
         let outputs = vec![NodeOutput::Upload(upload.clone())];
         let next = Uploaded { granted, granted_hash, root, upload, turns: 1, held, ack_keys };
         Ok((State::Uploaded(next), outputs))

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::Bytes;
 use tributary_dp::SecretRng;
-use tributary_secagg::{Lanes, NodeMessage, ServerMessage};
+use tributary_secagg::{Lanes, ServerMessage};
 use tributary_transport::{ClientOptions, NodeCredentials, connect, federation_client};
 use tributary_wire::session::{FromNode, Hello, Secagg, ToNode};
 use tributary_wire::v1::NodeFrame;
@@ -31,7 +32,8 @@ struct Training {
     dir: PathBuf,
     node: u16,
     arithmetic: Arithmetic,
-    model: Vec<f32>,
+    /// The model plus this node's step.
+    parameters: Vec<f32>,
     rng: SecretRng,
     /// The last sum's memory.
     spare: Option<Lanes>,
@@ -40,7 +42,7 @@ struct Training {
 impl Vectors for Training {
     fn vector(&mut self, round: u32) -> party::Result<Lanes> {
         let (lanes, checks) =
-            self.arithmetic.hand_in(&self.model, self.node, &mut self.rng, self.spare.take());
+            self.arithmetic.hand_in(&self.parameters, &mut self.rng, self.spare.take());
         let said = HandedIn { checks, cpu: Cpu::of_process() };
         plan::write_json(&plan::handed_in(&self.dir, self.node, round), &said)
             .map_err(party::stopped)?;
@@ -48,7 +50,7 @@ impl Vectors for Training {
     }
 
     fn opened(&mut self, sum: Lanes) -> party::Result<()> {
-        self.arithmetic.apply(&sum, &mut self.model).map_err(party::stopped)?;
+        self.arithmetic.follow(&sum, &mut self.parameters, self.node).map_err(party::stopped)?;
         self.spare = Some(sum);
         Ok(())
     }
@@ -69,11 +71,12 @@ async fn session(args: &NodeProcessArgs) -> Result<()> {
     let federation = plan.federation()?;
     let (limits, job) = (federation.limits(), federation.job());
     let base = federation.view()?;
+    let arithmetic = Arithmetic::new(&plan.size, base.lane_bits, plan.rounds);
     let training = Training {
         dir: dir.clone(),
         node: args.node,
-        arithmetic: Arithmetic::new(&plan.size, base.lane_bits, plan.rounds),
-        model: Arithmetic::first_model(plan.size.dim),
+        arithmetic,
+        parameters: arithmetic.stepped(Arithmetic::first_model(plan.size.dim), args.node),
         rng: SecretRng::from_os()?,
         spare: None,
     };
@@ -94,8 +97,8 @@ async fn session(args: &NodeProcessArgs) -> Result<()> {
     let mut client = federation_client(channel);
     let mut incoming = client.session(ReceiverStream::new(outgoing)).await?.into_inner();
 
-    let send = async |message: NodeMessage| {
-        let frame = FromNode::Secagg(Secagg { job, frame: message.encode().into() });
+    let send = async |frame: Bytes| {
+        let frame = FromNode::Secagg(Secagg { job, frame });
         to_server.send(frame.into()).await.context("the connection was closed")
     };
     while let Some(frame) = incoming.message().await? {
@@ -108,10 +111,10 @@ async fn session(args: &NodeProcessArgs) -> Result<()> {
         drop(frame);
         for reply in party.handle(message)? {
             match reply {
-                Reply::Message(message) => send(message).await?,
+                Reply::Message(message) => send(message.encode().into()).await?,
                 Reply::Upload(upload) => {
-                    for message in upload {
-                        send(message).await?;
+                    for frame in upload.into_frames() {
+                        send(frame).await?;
                     }
                 }
             }

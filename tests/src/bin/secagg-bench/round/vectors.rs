@@ -72,30 +72,47 @@ impl Arithmetic {
         (0..dim).map(|i| 0.2 * value(i) - 0.1).collect()
     }
 
-    /// A node's vector: the model plus its step, rounded to lanes. `spare` is memory that is not
-    /// needed any more; fresh memory costs more than the arithmetic.
+    /// A node's parameters for the next round: the model plus its own step.
+    pub fn stepped(&self, mut model: Vec<f32>, node: u16) -> Vec<f32> {
+        let steps = steps_of(node);
+        model.iter_mut().enumerate().for_each(|(i, value)| *value += steps[i % 2]);
+        model
+    }
+
+    /// A node's vector: its parameters rounded to lanes. `spare` is memory that is not needed any
+    /// more; fresh memory costs more than the arithmetic.
     pub fn hand_in(
         &self,
-        model: &[f32],
-        node: u16,
+        parameters: &[f32],
         rng: &mut SecretRng,
         spare: Option<Lanes>,
     ) -> (Lanes, Checks) {
-        let mut checks = Checks::default();
+        let (scale, clamp) = (self.scale, self.clamp);
         let lanes = if self.bits.is_narrow() {
-            let quantise = |values: &[f32], out: &mut Vec<u16>| {
-                quantise_into_narrow_lanes(values, self.scale, self.clamp, rng, out);
-            };
-            let spare = if let Some(Lanes::Narrow(words)) = spare { words } else { Vec::new() };
-            Lanes::from(self.in_tiles(model, node, &mut checks, spare, quantise))
+            let mut words = if let Some(Lanes::Narrow(words)) = spare { words } else { Vec::new() };
+            quantise_into_narrow_lanes(parameters, scale, clamp, rng, &mut words);
+            Lanes::from(words)
         } else {
-            let quantise = |values: &[f32], out: &mut Vec<u32>| {
-                quantise_into_lanes(values, self.scale, self.clamp, rng, out);
-            };
-            let spare = if let Some(Lanes::Wide(words)) = spare { words } else { Vec::new() };
-            Lanes::from(self.in_tiles(model, node, &mut checks, spare, quantise))
+            let mut words = if let Some(Lanes::Wide(words)) = spare { words } else { Vec::new() };
+            quantise_into_lanes(parameters, scale, clamp, rng, &mut words);
+            Lanes::from(words)
         };
+        let checks = self.checks(&lanes);
         (lanes, checks)
+    }
+
+    /// Replaces a node's parameters by the mean that a sum stands for, plus its own step.
+    ///
+    /// # Errors
+    /// If the sum is of another length.
+    pub fn follow(&self, sum: &Lanes, parameters: &mut [f32], node: u16) -> Result<()> {
+        ensure!(sum.len() == parameters.len(), "a sum of {} lanes", sum.len());
+        let steps = steps_of(node);
+        match sum {
+            Lanes::Narrow(words) => self.follow_words(words, parameters, steps),
+            Lanes::Wide(words) => self.follow_words(words, parameters, steps),
+        }
+        Ok(())
     }
 
     /// Replaces the model by the mean that a sum stands for; the largest difference between that
@@ -115,8 +132,8 @@ impl Arithmetic {
     pub fn checks(&self, sum: &Lanes) -> Checks {
         let mut checks = Checks::default();
         match sum {
-            Lanes::Narrow(words) => self.note(words, 0, words.len(), &mut checks),
-            Lanes::Wide(words) => self.note(words, 0, words.len(), &mut checks),
+            Lanes::Narrow(words) => self.note(words, &mut checks),
+            Lanes::Wide(words) => self.note(words, &mut checks),
         }
         checks
     }
@@ -132,47 +149,30 @@ impl Arithmetic {
         pairs(&mut checks.samples, &other.samples);
     }
 
-    fn in_tiles<W: Copy + Into<u32>>(
-        &self,
-        model: &[f32],
-        node: u16,
-        checks: &mut Checks,
-        mut lanes: Vec<W>,
-        mut quantise: impl FnMut(&[f32], &mut Vec<W>),
-    ) -> Vec<W> {
-        let steps = if node.is_multiple_of(2) { STEPS } else { [STEPS[1], STEPS[0]] };
-        let (mut values, mut tile) = (Vec::new(), Vec::new());
-        lanes.clear();
-        lanes.reserve_exact(model.len());
-        for part in model.chunks(CHUNK_LANES) {
-            values.clear();
-            values.extend_from_slice(part);
-            let (pairs, odd) = values.as_chunks_mut::<2>();
-            for [first, second] in pairs {
-                *first += steps[0];
-                *second += steps[1];
-            }
-            odd.iter_mut().for_each(|last| *last += steps[0]);
-            quantise(&values, &mut tile);
-            self.note(&tile, lanes.len(), model.len(), checks);
-            lanes.extend_from_slice(&tile);
-        }
-        lanes
-    }
-
-    /// Notes `words`, which begin at lane `first` of `length`.
-    fn note<W: Copy + Into<u32>>(
+    fn follow_words<W: Copy + Into<u32>>(
         &self,
         words: &[W],
-        first: usize,
-        length: usize,
-        checks: &mut Checks,
+        parameters: &mut [f32],
+        steps: [f32; 2],
     ) {
+        let (word_groups, last_words) = words.as_chunks::<GROUP>();
+        let (value_groups, last_values) = parameters.as_chunks_mut::<GROUP>();
+        let next = |i: usize, word: W| self.mean(word.into()) as f32 + steps[i % 2];
+        for (words, values) in word_groups.iter().zip(value_groups) {
+            for i in 0..GROUP {
+                values[i] = next(i, words[i]);
+            }
+        }
+        for (i, (word, value)) in last_words.iter().zip(last_values).enumerate() {
+            *value = next(i, *word);
+        }
+    }
+
+    fn note<W: Copy + Into<u32>>(&self, words: &[W], checks: &mut Checks) {
         let total = |chunk: &[W]| chunk.iter().fold(0u32, |sum, w| sum.wrapping_add((*w).into()));
         checks.chunks.extend(words.chunks(CHUNK_LANES).map(|chunk| total(chunk) & self.mask()));
-        let count = SAMPLES.min(length);
-        let places = (0..count).map(|k| k * length / count);
-        let inside = places.filter_map(|at| words.get(at.checked_sub(first)?));
+        let count = SAMPLES.min(words.len());
+        let inside = (0..count).filter_map(|k| words.get(k * words.len() / count));
         checks.samples.extend(inside.map(|word| (*word).into() & self.mask()));
     }
 
@@ -205,15 +205,25 @@ impl Arithmetic {
     fn apply_word(&self, word: u32, value: &mut f32, weights: [f64; 2]) -> f64 {
         let exact =
             weights[0] * f64::from(*value + STEPS[0]) + weights[1] * f64::from(*value + STEPS[1]);
-        let unused = 32 - u32::from(self.bits.bits());
-        let mean = f64::from((word << unused) as i32 >> unused) * self.factor;
+        let mean = self.mean(word);
         *value = mean as f32;
         (mean - exact).abs()
+    }
+
+    #[inline(always)]
+    fn mean(&self, word: u32) -> f64 {
+        let unused = 32 - u32::from(self.bits.bits());
+        f64::from((word << unused) as i32 >> unused) * self.factor
     }
 
     fn mask(&self) -> u32 {
         u32::MAX >> (32 - u32::from(self.bits.bits()))
     }
+}
+
+/// The steps of a node at even places and at odd ones.
+fn steps_of(node: u16) -> [f32; 2] {
+    if node.is_multiple_of(2) { STEPS } else { [STEPS[1], STEPS[0]] }
 }
 
 #[cfg(test)]
@@ -230,7 +240,8 @@ mod tests {
             let mut rng = SecretRng::danger_deterministic([1; 32]);
             let (mut sum, mut expected) = (vec![0u32; model.len()], Checks::default());
             for node in 0..3 {
-                let (lanes, checks) = arithmetic.hand_in(&model, node, &mut rng, None);
+                let own = arithmetic.stepped(model.clone(), node);
+                let (lanes, checks) = arithmetic.hand_in(&own, &mut rng, None);
                 assert_eq!(checks, arithmetic.checks(&lanes));
                 assert_eq!((checks.chunks.len(), checks.samples.len()), (2, SAMPLES));
                 arithmetic.add(&mut expected, &checks);
@@ -248,6 +259,11 @@ mod tests {
             assert_eq!(arithmetic.checks(&sum), expected);
             let mut next = model.clone();
             assert!(arithmetic.apply(&sum, &mut next).unwrap() < arithmetic.step());
+            for node in 0..2 {
+                let mut own = model.clone();
+                arithmetic.follow(&sum, &mut own, node).unwrap();
+                assert_eq!(own, arithmetic.stepped(next.clone(), node));
+            }
             if let Lanes::Wide(words) = &mut sum {
                 words[69_999] = words[69_999].wrapping_add(30);
                 assert_ne!(arithmetic.checks(&sum), expected);
