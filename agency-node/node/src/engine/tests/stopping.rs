@@ -215,7 +215,7 @@ fn a_job_that_ends_early_gives_back_what_it_did_not_use() {
     let after = f.engines[0].book().status("d").unwrap();
     // What is committed is what was charged: nothing stays reserved.
     assert!(after.committed < reserved, "{} of {reserved}", after.committed);
-    assert_eq!(after.committed, after.spent);
+    assert!((after.committed - after.spent).abs() < 1e-9, "{after:?}");
     let account = f.engines[0].book().account("d").unwrap();
     assert!(account.open.is_empty());
     assert_eq!(outcomes(&f), ["completed: it no longer improved"]);
