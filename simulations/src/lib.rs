@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod baselines;
 pub mod calculator;
+pub mod card;
 pub mod charges;
 pub mod data;
 pub mod error;

@@ -33,6 +33,9 @@ pub struct PlanReport {
     pub rounds: u32,
     /// Attempts that are charged in advance.
     pub attempts: u32,
+    /// Evaluation rounds among the rounds, and attempts of theirs among the attempts; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<[u32; 2]>,
     /// Parameters d of the model.
     pub parameters: usize,
     /// The constant B that a summed gradient is divided by, in records.
@@ -128,7 +131,11 @@ impl PlanReport {
             rounds: plan.rounds,
             attempts: plan.attempts
                 + plan.statistics.as_ref().map_or(0, |_| u32::from(plan.max_attempts))
-                + plan.evaluation.as_ref().map_or(0, |_| u32::from(plan.max_attempts)),
+                + plan.evaluation_attempts,
+            evaluations: plan
+                .evaluation
+                .as_ref()
+                .map(|_| [plan.schedule.evaluations, plan.evaluation_attempts]),
             parameters: d,
             mode: spec.privacy.mode,
             batch: plan.batch,
@@ -195,6 +202,9 @@ impl fmt::Display for PlanReport {
         writeln!(f, "  model parameters                 {}", self.parameters)?;
         writeln!(f, "  secure rounds                    {}", self.rounds)?;
         writeln!(f, "  attempts charged in advance      {}", self.attempts)?;
+        if let Some([rounds, attempts]) = self.evaluations {
+            writeln!(f, "  evaluations among the rounds     {rounds}, up to {attempts} attempts")?;
+        }
         writeln!(f, "  records per round, on average    {:.0}", self.batch)?;
         writeln!(
             f,

@@ -4,8 +4,10 @@
 //! keys in it, nothing else. Starts from the initial state that the manifest fixes and recomputes
 //! each next one from the published sums, as every node did.
 
-use tributary_job::plan::OperationPlan;
-use tributary_job::{Manifest, ModelState, Plan};
+use std::collections::BTreeMap;
+
+use tributary_job::plan::{EvaluationPoint, OperationPlan};
+use tributary_job::{Manifest, ModelState, Operation, Plan};
 use tributary_secagg::{
     Digest, Evidence, Limits, NodeIndex, NodeSet, Party, ResultQc, RoundView, VectorKind,
     VerifyingKey, context, vector_root,
@@ -26,6 +28,27 @@ pub struct Replay {
     pub record: Record,
     /// The state after the last certified round.
     pub state: ModelState,
+    /// Published sums of the evaluation rounds, packed lanes by round.
+    pub evaluations: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Replay {
+    /// The state as it is released: with the parameters that the job keeps.
+    #[must_use]
+    pub fn released(&self) -> ModelState {
+        ModelState { parameters: self.state.released().to_vec(), ..self.state.clone() }
+    }
+
+    /// The evaluation rounds, in order.
+    #[must_use]
+    pub fn points(&self) -> Vec<EvaluationPoint> {
+        self.plan.evaluation_points(&self.manifest, self.sums())
+    }
+
+    /// Rounds and sums of the evaluations.
+    pub fn sums(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.evaluations.iter().map(|(round, sum)| (*round, &sum[..]))
+    }
 }
 
 /// Verifies a run and hands every state, the initial one included, to `visit` in order.
@@ -45,7 +68,7 @@ pub fn replay(
         VerifyingKey::from_hex(&manifest.aggregator_key).map_err(|e| in_manifest(e.to_string()))?;
     let record = record::read(&run.record(), text.trim_end(), &key.0)?;
     let mut state = plan.initial_state(&manifest);
-    let mut previous = Digest::ZERO;
+    let (mut previous, mut evaluations) = (Digest::ZERO, BTreeMap::new());
     visit(&plan, &state)?;
     for round in &record.rounds {
         let step = Step { manifest: &manifest, plan: &plan, state: &state, round };
@@ -54,18 +77,22 @@ pub fn replay(
         };
         let certificate = step.certificate(previous).map_err(at)?;
         let sum = run.read_sum(round.entry.round)?;
-        state = step.next(&certificate, &sum).map_err(at)?;
+        let next = step.next(&certificate, &sum).map_err(at)?;
         previous = certificate.digest();
+        if step.operation().is_ok_and(|o| o.operation == Operation::Evaluation) {
+            evaluations.insert(round.entry.round, sum);
+        }
+        state = next;
         visit(&plan, &state)?;
     }
-    check_end(&plan, &record)?;
+    check_end(&plan, &record, &state)?;
     for accusation in &record.accusations {
         check_accusation(&manifest, &plan, accusation).map_err(|problem| {
             let what = format!("the evidence against {}", accusation.agency);
             SimulationError::evidence(what, problem)
         })?;
     }
-    Ok(Replay { manifest, plan, record, state })
+    Ok(Replay { manifest, plan, record, state, evaluations })
 }
 
 /// One certified round against the state before it.
@@ -145,6 +172,9 @@ impl Step<'_> {
     }
 
     fn operation(&self) -> Result<&OperationPlan, String> {
+        if self.plan.stops(self.state) {
+            return Err("the evaluations before it have ended the job".into());
+        }
         let operation = self.plan.operation(self.round.entry.round);
         operation.ok_or_else(|| format!("the plan has only {} rounds", self.plan.rounds))
     }
@@ -179,13 +209,19 @@ fn check_accusation(
     Ok(())
 }
 
-fn check_end(plan: &Plan, record: &Record) -> Result<(), SimulationError> {
+fn check_end(plan: &Plan, record: &Record, state: &ModelState) -> Result<(), SimulationError> {
     let certified = record.rounds.len() as u32;
+    let refuse = |problem: String| Err(SimulationError::evidence("record", problem));
     match &record.end {
-        Some(end) if end.rounds != certified || end.complete != (certified == plan.rounds) => {
-            let problem =
-                format!("its end speaks of {} rounds, {certified} are certified", end.rounds);
-            Err(SimulationError::evidence("record", problem))
+        Some(end) if end.rounds != certified => {
+            refuse(format!("its end speaks of {} rounds, {certified} are certified", end.rounds))
+        }
+        Some(end) if end.complete != plan.next(state).is_none() => {
+            let said = if end.complete { "is complete" } else { "was not completed" };
+            refuse(format!(
+                "its end says that the job {said}; by the certified sums of its {certified} rounds it is \
+                 otherwise"
+            ))
         }
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tributary_job::evaluation::Quality;
+use tributary_job::plan::EvaluationPoint;
 
 use crate::error::{SimulationError, read_text, write_file};
 
@@ -53,9 +54,16 @@ pub struct Summary {
     pub test_records: u64,
     /// Quality on the way.
     pub learning_curve: Vec<CurvePoint>,
-    /// Quality on the agencies' own held-out records, as the evaluation round released it.
+    /// Quality of the released model on the agencies' own held-out records, as an evaluation round
+    /// released it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<Quality>,
+    /// Every evaluation round, with intervals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<EvaluationPoint>,
+    /// How the released model was chosen; absent unless the job evaluates on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
     /// AUC of the same network trained without privacy on all records in one place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooled_test_auc: Option<f64>,
@@ -106,6 +114,22 @@ pub struct Summary {
     pub simulated: bool,
     /// Version of this software.
     pub software_version: String,
+}
+
+/// How the released model was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Released {
+    /// Training rounds that it has seen.
+    pub trained: u32,
+    /// The evaluation (counted from 0) that measured it; absent if none did.
+    pub evaluation: Option<u32>,
+    /// What evaluations are compared by.
+    pub metric: String,
+    /// Whether it is the best one; otherwise the last one.
+    pub best: bool,
+    /// Whether the evaluations ended the job before its last round.
+    pub stopped_early: bool,
 }
 
 /// Mean cross-entropy in bits on the test table.

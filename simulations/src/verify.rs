@@ -8,7 +8,7 @@ use tributary_training::export::read_described;
 use crate::error::SimulationError;
 use crate::evidence::{RunDir, is_simulated};
 use crate::replay::{Replay, replay};
-use crate::{finish, statement};
+use crate::{card, finish, statement};
 
 /// What was checked.
 #[derive(Debug)]
@@ -16,9 +16,10 @@ pub struct Verdict {
     replay: Replay,
     statement: Option<(PathBuf, Option<f64>)>,
     model: Option<PathBuf>,
+    card: Option<PathBuf>,
 }
 
-/// Verifies the run in `dir` (or in `dir/run`), the statement, and the model file beside it.
+/// Verifies the run in `dir` (or in `dir/run`), the statement, and the model file and its card beside it.
 ///
 /// Without `statement`, the one in `dir` is checked if there is one.
 ///
@@ -40,7 +41,12 @@ pub fn verify(dir: &Path, statement: Option<&Path>) -> Result<Verdict, Simulatio
     if let Some(path) = &model {
         check_model(path, &replay)?;
     }
-    Ok(Verdict { replay, statement, model })
+    let card = dir.join(card::FILE);
+    let card = card.is_file().then_some(card);
+    if let Some(path) = &card {
+        card::check(path, &replay)?;
+    }
+    Ok(Verdict { replay, statement, model, card })
 }
 
 fn check_model(path: &Path, replay: &Replay) -> Result<(), SimulationError> {
@@ -50,7 +56,7 @@ fn check_model(path: &Path, replay: &Replay) -> Result<(), SimulationError> {
         return Err(refuse("is the model of another job"));
     }
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    if bits(&parameters) != bits(&replay.state.parameters) {
+    if bits(&parameters) != bits(replay.state.released()) {
         return Err(refuse("its parameters are not those that the sums lead to"));
     }
     let spec = &replay.manifest.spec;
@@ -82,6 +88,9 @@ impl fmt::Display for Verdict {
             plan.rounds,
             plan.roster.thresholds.quorum
         )?;
+        if plan.stops(state) {
+            writeln!(f, "            the evaluations in their sums ended the job early")?;
+        }
         writeln!(f, "sums        each is the one that was certified")?;
         if !record.accusations.is_empty() {
             writeln!(
@@ -91,9 +100,20 @@ impl fmt::Display for Verdict {
             )?;
         }
         writeln!(f, "states      recomputed from the sums; the last is {}", state.hash(&plan.job))?;
+        let trained = plan.choice(state).trained;
         match &self.model {
-            Some(path) => writeln!(f, "model       {}: is that last state", path.display())?,
+            Some(path) if state.released() == state.parameters => {
+                writeln!(f, "model       {}: is that last state", path.display())?;
+            }
+            Some(path) => writeln!(
+                f,
+                "model       {}: is the state of the best evaluation, after {trained} training rounds",
+                path.display()
+            )?,
             None => writeln!(f, "model       none here; not checked")?,
+        }
+        if let Some(path) = &self.card {
+            writeln!(f, "card        {}: every figure recomputed", path.display())?;
         }
         match &self.statement {
             Some((path, Some(epsilon))) => write!(

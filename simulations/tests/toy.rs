@@ -298,7 +298,14 @@ fn an_evaluation_round_says_what_the_test_table_says() {
         let dir = tempfile::tempdir().unwrap();
         let summary = run(dir.path(), |scenario| {
             let job = &mut scenario.job;
-            job.evaluation = Some(EvaluationSpec { holdout: 0.3, bins: 20, noise_multiplier: 6.0 });
+            job.evaluation = Some(EvaluationSpec {
+                holdout: 0.3,
+                bins: 20,
+                noise_multiplier: 6.0,
+                every: None,
+                keep: None,
+                stopping: None,
+            });
             job.privacy.mode = mode;
             job.privacy.epsilon = (mode == PrivacyMode::Record).then_some(4.0);
             if mode == PrivacyMode::None {

@@ -24,7 +24,7 @@ pub mod source;
 pub mod trainer;
 pub mod units;
 
-pub use tributary_model::{description, export, hugging_face};
+pub use tributary_model::{card, description, export, hugging_face};
 
 mod codes;
 mod columns;

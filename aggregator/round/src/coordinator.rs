@@ -172,6 +172,7 @@ impl Coordinator {
             let layout = &new.plan.layout;
             new.state = ModelState::decode(&state, layout.total(), new.plan.numeric_features)
                 .map_err(|e| stored(e.to_string()))?;
+            new.plan.check_evaluations(&new.state).map_err(|e| stored(e.to_string()))?;
             let limits = Limits::for_members(new.plan.roster.thresholds.n);
             let qc = ResultQc::decode(&certificate, &limits).map_err(|e| stored(e.to_string()))?;
             qc.verify(&new.plan.roster).map_err(|e| stored(e.to_string()))?;

@@ -137,11 +137,13 @@ impl<S: Store> Control for ControlService<S> {
     ) -> Result<Response<Self::FetchModelStream>, Status> {
         let (member, _) = require_member(&request)?;
         let job = self.job(request).await?;
-        let (_, bytes) = crate::export::model_bytes(&self.store, &job)
-            .await
-            .map_err(|e| Status::failed_precondition(format!("{e:#}")))?;
+        let refuse = |e: anyhow::Error| Status::failed_precondition(format!("{e:#}"));
+        let release = crate::export::release(&self.store, &job).await.map_err(refuse)?;
+        let card = release.card.files().map_err(|e| refuse(e.into()))?;
         self.note(&member, Act::ModelReleased { job: job.id }).await?;
-        Ok(answers(chunks("model.safetensors", &bytes)))
+        let mut files = chunks("model.safetensors", &release.model);
+        files.extend(card.iter().flat_map(|(name, text)| chunks(name, text.as_bytes())));
+        Ok(answers(files))
     }
 
     async fn fetch_evidence(

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use tributary_job::evaluation::Quality;
-use tributary_job::{Manifest, Plan};
-use tributary_model::ModelDescription;
+use tributary_job::{Manifest, ModelState, Operation, Plan};
+use tributary_model::{ModelCard, ModelDescription};
 use tributary_store::{Job, Store};
 
 /// Writes `manifest.json`, `rounds.jsonl` and `sums/NNNN.bin` into a folder.
@@ -53,34 +53,43 @@ pub fn write_files(out: &Path, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Res
     Ok(())
 }
 
-/// Writes the newest certified model as safetensors; returns how many rounds it has seen.
+/// Writes the released model as safetensors, with its card and configuration beside it; returns how many
+/// rounds the job has seen.
 ///
 /// # Errors
 /// If there is none yet, or from the file system.
 pub async fn model<S: Store>(store: &S, job: &Job, out: &Path) -> anyhow::Result<u32> {
-    let (rounds, bytes) = model_bytes(store, job).await?;
-    tributary_transport::files::save(out, &bytes, false)
+    let Release { rounds, model, card } = release(store, job).await?;
+    tributary_transport::files::save(out, &model, false)
         .with_context(|| format!("writing {}", out.display()))?;
     let spec = Manifest::from_canonical(manifest_text(job)?)?.spec;
     tributary_model::hugging_face::write_config(out, &spec.model, &spec.data)?;
+    card.write(out)?;
     Ok(rounds)
 }
 
-/// The newest certified model as the bytes of its file, and how many rounds it has seen.
+/// What a job releases.
+pub struct Release {
+    /// Certified rounds so far.
+    pub rounds: u32,
+    /// The model, as the bytes of its file.
+    pub model: Vec<u8>,
+    /// Its card.
+    pub card: ModelCard,
+}
+
+/// The model of the newest certified state (of the best evaluation, where the job keeps that one) and its
+/// card.
 ///
 /// # Errors
 /// If there is none yet.
-pub async fn model_bytes<S: Store>(store: &S, job: &Job) -> anyhow::Result<(u32, Vec<u8>)> {
+pub async fn release<S: Store>(store: &S, job: &Job) -> anyhow::Result<Release> {
     let manifest = Manifest::from_canonical(manifest_text(job)?)?;
     let plan = Plan::derive(&manifest)?;
     let Some(stored) = store.state(&job.id).await? else {
         bail!("job {} has no certified round yet", job.id);
     };
-    let state = tributary_job::ModelState::decode(
-        &stored.bytes,
-        plan.layout.total(),
-        plan.numeric_features,
-    )?;
+    let state = ModelState::decode(&stored.bytes, plan.layout.total(), plan.numeric_features)?;
     let description = ModelDescription {
         job: Some(plan.job.to_string()),
         data: manifest.spec.data.clone(),
@@ -88,28 +97,44 @@ pub async fn model_bytes<S: Store>(store: &S, job: &Job) -> anyhow::Result<(u32,
         normalisation: state.normalisation.clone(),
     };
     let mut metadata = description.to_metadata()?;
-    if let Some(quality) = held_out(store, job, &manifest, &plan).await? {
+    let sums = evaluation_sums(store, job, &plan).await?;
+    if let Some(quality) = held_out(&sums, &state, &manifest, &plan) {
         metadata.insert("tributary.held_out".into(), serde_json::to_string(&quality)?);
     }
+    let sums = sums.iter().map(|(round, sum)| (*round, &sum[..]));
+    let card = ModelCard::of(&manifest, &plan, &state, sums)?;
+    metadata.insert("tributary.training_rounds".into(), card.training.rounds.to_string());
+    metadata.insert("tributary.choice".into(), card.training.choice.clone());
     metadata.insert("tributary.rounds".into(), state.completed.to_string());
     metadata.insert("tributary.certificate".into(), hex::encode(&stored.certificate));
-    let bytes = tributary_model::export::encode_model(&plan.layout, &state.parameters, &metadata)?;
-    Ok((state.completed, bytes))
+    let model = tributary_model::export::encode_model(&plan.layout, state.released(), &metadata)?;
+    Ok(Release { rounds: state.completed, model, card })
 }
 
-/// What the evaluation round released, if it has been.
-async fn held_out<S: Store>(
+/// Published sums of the evaluation rounds so far.
+async fn evaluation_sums<S: Store>(
     store: &S,
     job: &Job,
+    plan: &Plan,
+) -> anyhow::Result<Vec<(u32, Vec<u8>)>> {
+    if plan.evaluation.is_none() {
+        return Ok(Vec::new());
+    }
+    let evaluates = |round| plan.schedule.operation(round) == Some(Operation::Evaluation);
+    let sums = store.sums(&job.id).await?;
+    Ok(sums.into_iter().filter(|(round, _)| evaluates(*round)).collect())
+}
+
+/// What the evaluation of the released parameters says, if there was one.
+fn held_out(
+    sums: &[(u32, Vec<u8>)],
+    state: &ModelState,
     manifest: &Manifest,
     plan: &Plan,
-) -> anyhow::Result<Option<Quality>> {
-    let last = plan.rounds.saturating_sub(1);
-    let sums = store.sums(&job.id).await?;
-    let sum = sums.iter().find(|(round, _)| *round == last);
+) -> Option<Quality> {
+    let (_, sum) = sums.get(plan.choice(state).evaluation? as usize)?;
     // The noise of the whole roster: an interval that is rather too wide.
-    let most = usize::from(plan.roster.thresholds.n);
-    Ok(sum.and_then(|(_, lanes)| plan.quality(manifest, lanes, most)))
+    plan.quality(manifest, sum, usize::from(plan.roster.thresholds.n))
 }
 
 fn manifest_text(job: &Job) -> anyhow::Result<&str> {

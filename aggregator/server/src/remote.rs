@@ -169,14 +169,21 @@ impl Remote {
         Ok(reply.into_inner().certificates.into())
     }
 
-    /// A job's model, as the bytes of its file.
+    /// A job's model, as the bytes of its file, and what came with it by its name: the card.
     ///
     /// # Errors
     /// The aggregator's words.
-    pub async fn model(&mut self, job: &str) -> anyhow::Result<Vec<u8>> {
+    pub async fn model(
+        &mut self,
+        job: &str,
+    ) -> anyhow::Result<(Vec<u8>, BTreeMap<&'static str, Vec<u8>>)> {
         let stream = self.client.fetch_model(name(job)?).await.map_err(words)?;
         let mut files = gather(stream.into_inner()).await?;
-        files.remove("model.safetensors").context("the aggregator sent no model")
+        let model = files.remove("model.safetensors").context("the aggregator sent no model")?;
+        // No other names: what an aggregator sends chooses no path here.
+        let known = [tributary_model::card::JSON, tributary_model::card::MARKDOWN];
+        let card = known.into_iter().filter_map(|name| Some((name, files.remove(name)?)));
+        Ok((model, card.collect()))
     }
 
     /// A job's evidence: relative paths and contents.

@@ -4,6 +4,8 @@
 //! sends it and nobody believes another's. The hash of a round's parameters goes into the context
 //! that keys its masks, so parties with different plans cannot even add up.
 
+mod evaluations;
+
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -17,9 +19,13 @@ use tributary_secagg::{
     Digest, LaneBits, Lanes, MAX_STEPS_AHEAD, ParameterError, Roster, Thresholds, VerifyingKey,
 };
 
-use crate::evaluation::{Quality, RECORD_NORM};
+pub use evaluations::{Choice, EvaluationPoint};
+
+use crate::evaluation::{RECORD_NORM, Rules};
+use crate::history::Evaluations;
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
+use crate::schedule::Schedule;
 use crate::spec::{JobSpec, LocalSpec, PrivacyMode, SecureAggregationSpec};
 use crate::state::ModelState;
 
@@ -109,13 +115,19 @@ pub struct Plan {
     pub statistics: Option<OperationPlan>,
     /// Training rounds.
     pub training: OperationPlan,
-    /// The last round, which measures; absent unless the job asks for it.
+    /// Rounds that measure, the last one among them; absent unless the job asks for it.
     pub evaluation: Option<OperationPlan>,
-    /// Number of secure rounds in all.
+    /// Which round computes what, if none is left out at the end.
+    pub schedule: Schedule,
+    /// What follows from the evaluations; absent unless the job evaluates on the way.
+    pub rules: Option<Rules>,
+    /// Number of secure rounds in all; fewer run where the job stops early.
     pub rounds: u32,
     /// Training attempts that may be charged: rounds and the spare ones. Attempts of the statistics
-    /// and the evaluation round are charged apart, up to `max_attempts` each.
+    /// and the evaluation rounds are charged apart: up to `max_attempts` and `evaluation_attempts`.
     pub attempts: u32,
+    /// Attempts of evaluation rounds that may be charged.
+    pub evaluation_attempts: u32,
     /// Attempts one round may take.
     pub max_attempts: u16,
     /// The constant that a sum is divided by: B = sum of q N_i for gradients, n for the changes of
@@ -260,7 +272,9 @@ impl Plan {
         };
         let max_attempts = spec.secure_aggregation.max_attempts;
         // A node's key chains are hashed forward from the beginning of an epoch, and no further.
-        let steps = (u64::from(spec.training.rounds) + 2) * u64::from(max_attempts);
+        let schedule = Schedule::of(spec);
+        let others = 1 + u64::from(schedule.evaluations.max(1));
+        let steps = (u64::from(spec.training.rounds) + others) * u64::from(max_attempts);
         if steps > MAX_STEPS_AHEAD {
             return Err(PlanError::Size(format!(
                 "training.rounds: {} rounds of up to {max_attempts} attempts are {steps} steps; at \
@@ -268,20 +282,29 @@ impl Plan {
                 spec.training.rounds
             )));
         }
-        let counts = Counts { training: attempts, single: u32::from(max_attempts) };
+        let spare = spec.secure_aggregation.spare_attempts;
+        let evaluation_attempts = schedule.evaluation_attempts(max_attempts, spare);
+        let counts = Counts {
+            training: attempts,
+            statistics: u32::from(max_attempts),
+            evaluation: evaluation_attempts,
+        };
         let declared = manifest.roster.iter().map(|r| r.declared_records);
         let max_records = declared.max().unwrap_or(1).max(1);
         let mut kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
+        let rules =
+            kinds.evaluation.as_ref().and_then(|e| evaluations::rules(spec, e, thresholds.n));
         let job = manifest.hash()?;
         kinds.training.rotation_key = spec.privacy.compact.map(|_| job.0);
         Ok(Self {
             job,
             roster: roster(manifest, thresholds)?,
             numeric_features,
-            rounds: spec.training.rounds
-                + u32::from(kinds.statistics.is_some())
-                + u32::from(kinds.evaluation.is_some()),
+            rounds: schedule.rounds(),
+            schedule,
+            rules,
             attempts,
+            evaluation_attempts,
             max_attempts,
             batch,
             layout,
@@ -292,20 +315,28 @@ impl Plan {
         })
     }
 
-    /// What a secure round (counted from 0) computes; `None` past the last.
+    /// What a secure round (counted from 0) computes; `None` past the last. Whether the job has stopped
+    /// before is known to its state alone: see [`Plan::next`].
     pub fn operation(&self, round: u32) -> Option<&OperationPlan> {
-        match (&self.statistics, round) {
-            (_, r) if r >= self.rounds => None,
-            (_, r) if r + 1 == self.rounds && self.evaluation.is_some() => self.evaluation.as_ref(),
-            (Some(statistics), 0) => Some(statistics),
-            _ => Some(&self.training),
+        match self.schedule.operation(round)? {
+            Operation::Statistics => self.statistics.as_ref(),
+            Operation::Training => Some(&self.training),
+            Operation::Evaluation => self.evaluation.as_ref(),
         }
+    }
+
+    /// What the next round after this state computes; `None` if the job is over, because no round is left
+    /// or because its evaluations stopped it.
+    #[must_use]
+    pub fn next(&self, state: &ModelState) -> Option<&OperationPlan> {
+        if self.stops(state) { None } else { self.operation(state.completed) }
     }
 
     /// The state every party starts from.
     pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
         let training = &manifest.spec.training;
-        let state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        let mut state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        state.evaluations = self.rules.map(|_| Evaluations::default());
         match &training.server {
             Some(rule) => {
                 ModelState { second_moment: Some(rule.initial(self.layout.total())), ..state }
@@ -324,7 +355,7 @@ impl Plan {
         state: &ModelState,
         sum: &[i64],
     ) -> Result<ModelState, PlanError> {
-        let Some(operation) = self.operation(state.completed) else {
+        let Some(operation) = self.next(state) else {
             return Err(PlanError::Size("the job has no further round".into()));
         };
         if sum.len() != operation.vector_len as usize {
@@ -337,10 +368,13 @@ impl Plan {
         let mut next = state.clone();
         match operation.operation {
             Operation::Statistics => next.apply_statistics(sum, operation.scale),
-            // It measures the state and leaves it as it is.
-            Operation::Evaluation => next.completed += 1,
+            // It measures the model and leaves it as it is.
+            Operation::Evaluation => {
+                next.completed += 1;
+                self.note_evaluation(&mut next, sum);
+            }
             Operation::Training => {
-                let round = state.completed - u32::from(self.statistics.is_some());
+                let round = self.schedule.trained_in(state.completed);
                 let training = &manifest.spec.training;
                 let scale = operation.scale_at(state);
                 if let Some(rotation) = operation.rotation(state.completed) {
@@ -370,31 +404,22 @@ impl Plan {
         Ok(self.privacy.as_ref().map(JobPrivacy::epsilon).transpose()?)
     }
 
-    /// What the evaluation round's published sum (packed lanes) over so many survivors says; `None`
-    /// without such a round, or if the sum is of another shape or drowned in noise.
-    #[must_use]
-    pub fn quality(&self, manifest: &Manifest, sum: &[u8], survivors: usize) -> Option<Quality> {
-        let operation = self.evaluation.as_ref()?;
-        let scale = operation.scale;
-        let values = operation.from_lanes(&operation.unpack(sum)?);
-        let values: Vec<f64> = values.iter().map(|v| *v as f64 / scale).collect();
-        let noise = operation.release.as_ref().map_or(0.0, |r| r.sigma_local);
-        let sigma = noise * (survivors as f64).sqrt() / scale;
-        Quality::of(&values, manifest.spec.data.output_width() == 1, sigma)
-    }
-
     /// Hash of everything that a round's masks are bound to besides model and cohort.
     ///
     /// # Errors
     /// If the plan cannot be written as JSON.
     pub fn params_hash(&self, operation: &OperationPlan) -> Result<Digest, PlanError> {
         let t = self.roster.thresholds;
-        let text = canonical_json(&serde_json::json!({
+        let mut parameters = serde_json::json!({
             "operation": operation,
             "thresholds": [t.n, t.corrupt, t.quorum, t.shamir_t, t.u_min, t.degree],
             "batch": self.batch,
-        }))
-        .map_err(ManifestError::from)?;
+        });
+        if let (Some(rules), Some(parameters)) = (&self.rules, parameters.as_object_mut()) {
+            let evaluations = serde_json::json!({ "schedule": self.schedule, "rules": rules });
+            parameters.insert("evaluations".into(), evaluations);
+        }
+        let text = canonical_json(&parameters).map_err(ManifestError::from)?;
         Ok(tributary_secagg::hash("tributary/params/v1", &[text.as_bytes()]))
     }
 }
@@ -410,8 +435,8 @@ struct Dimensions {
 #[derive(Clone, Copy)]
 struct Counts {
     training: u32,
-    /// Of each kind that has one round.
-    single: u32,
+    statistics: u32,
+    evaluation: u32,
 }
 
 struct Kinds {
@@ -538,8 +563,9 @@ fn releases(
         compact: privacy.compact,
         ..parameters(dimensions.training, clip, z, rate)
     };
-    let single = |release: &Option<Release>| release.as_ref().map_or(0, |_| counts.single);
-    let (statistics_releases, evaluation_releases) = (single(&statistics), single(&evaluation));
+    let of = |release: &Option<Release>, count| release.as_ref().map_or(0, |_| count);
+    let statistics_releases = of(&statistics, counts.statistics);
+    let evaluation_releases = of(&evaluation, counts.evaluation);
     let job = match (privacy.noise_multiplier, privacy.epsilon) {
         (Some(z), _) => JobPrivacy {
             statistics,

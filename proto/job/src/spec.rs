@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tributary_dp::{Compact, NoiseScope, Unit};
 use tributary_secagg::MAX_ROSTER;
 
+use crate::card::CardSpec;
 use crate::evaluation::EvaluationSpec;
 
 pub use data::{
@@ -47,9 +48,12 @@ pub struct JobSpec {
     pub training: TrainingSpec,
     /// Privacy mode and its parameters.
     pub privacy: PrivacySpec,
-    /// A last round that measures the model on held-out records.
+    /// Rounds that measure the model on held-out records: a last one, or several on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<EvaluationSpec>,
+    /// What the released model's card says besides what can be computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardSpec>,
     /// Thresholds of secure aggregation.
     pub secure_aggregation: SecureAggregationSpec,
 }
@@ -320,8 +324,12 @@ impl JobSpec {
         self.privacy.validate()?;
         self.validate_local()?;
         self.validate_persons()?;
-        if let Some((field, problem)) = self.evaluation.as_ref().and_then(EvaluationSpec::problem) {
+        let binary = self.data.output_width() == 1;
+        if let Some((field, problem)) = self.evaluation.as_ref().and_then(|e| e.problem(binary)) {
             return Err(SpecError::new(format!("evaluation.{field}"), problem));
+        }
+        if let Some(card) = &self.card {
+            card.validate()?;
         }
         self.secure_aggregation.validate()
     }
@@ -412,13 +420,16 @@ impl SecureAggregationSpec {
 }
 
 fn check_description(text: &str) -> Result<(), SpecError> {
+    check_line("description", text, MAX_DESCRIPTION_CHARS)
+}
+
+/// One printable line of at most so many characters.
+pub(crate) fn check_line(field: &str, text: &str, most: usize) -> Result<(), SpecError> {
     // Marks that reorder or hide text would let a log line say something else than it shows.
     let hidden = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if text.chars().count() > MAX_DESCRIPTION_CHARS
-        || text.chars().any(|c| c.is_control() || hidden(c))
-    {
-        let problem = format!("at most {MAX_DESCRIPTION_CHARS} printable characters on one line");
-        return Err(SpecError::new("description", problem));
+    if text.chars().count() > most || text.chars().any(|c| c.is_control() || hidden(c)) {
+        let problem = format!("at most {most} printable characters on one line");
+        return Err(SpecError::new(field, problem));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use tributary_secagg::Digest;
 
+use crate::history::{Evaluations, TAG};
 use crate::layout::ParameterLayout;
 use crate::manifest::JobHash;
 use crate::spec::{AdaptiveClip, OptimiserKind, TrainingSpec};
@@ -25,6 +26,8 @@ pub struct ModelState {
     pub normalisation: Normalisation,
     /// The next round's clip norm over the job's, once adaptive clipping has moved it.
     pub clip_factor: Option<f64>,
+    /// The evaluations so far; absent unless the job evaluates on the way.
+    pub evaluations: Option<Evaluations>,
 }
 
 /// Standardisation of numeric features, in units of the scaled cell `u` in `[-1, 1]`.
@@ -80,6 +83,7 @@ impl ModelState {
             second_moment: None,
             normalisation: Normalisation::identity(numeric_features),
             clip_factor: None,
+            evaluations: None,
         }
     }
 
@@ -91,6 +95,14 @@ impl ModelState {
             OptimiserKind::Adam => Some(vec![0.0; self.parameters.len()]),
         };
         Self { second_moment, ..self }
+    }
+
+    /// The parameters that a release of this state holds: of the best evaluation where the job keeps
+    /// those and has one, otherwise the newest.
+    #[must_use]
+    pub fn released(&self) -> &[f32] {
+        let best = self.evaluations.as_ref().and_then(|e| e.best.as_ref());
+        best.map_or(&self.parameters, |best| &best.parameters)
     }
 
     /// The next training round's clip norm over the job's.
@@ -184,6 +196,9 @@ impl ModelState {
         if let Some(factor) = self.clip_factor {
             out.extend_from_slice(&factor.to_le_bytes());
         }
+        if let Some(evaluations) = &self.evaluations {
+            evaluations.encode_into(&mut out);
+        }
         out
     }
 
@@ -193,14 +208,19 @@ impl ModelState {
         let adam = bytes.starts_with(MAGIC_ADAM);
         let vectors = if adam { 3 } else { 2 };
         let expected = 20 + (parameters * vectors + features * 2) * 4;
-        if bytes.len() != expected && bytes.len() != expected + 8 {
-            return Err(StateError(format!("{} bytes, expected {expected}", bytes.len())));
-        }
-        let (bytes, factor) = bytes.split_at(expected);
-        let clip_factor = factor.first_chunk().map(|b| f64::from_le_bytes(*b));
+        let wrong = || StateError(format!("{} bytes, expected {expected}", bytes.len()));
+        let (bytes, rest) = bytes.split_at_checked(expected).ok_or_else(wrong)?;
+        let (clip_factor, rest) = match rest.split_first_chunk() {
+            Some((factor, rest)) if factor != TAG => (Some(f64::from_le_bytes(*factor)), rest),
+            _ => (None, rest),
+        };
         if clip_factor.is_some_and(|f| !(1e-3..=1e3).contains(&f)) {
             return Err(StateError("a clip norm out of bounds".into()));
         }
+        let evaluations = match rest {
+            [] => None,
+            rest => Some(Evaluations::decode(rest, parameters).ok_or_else(wrong)?),
+        };
         let (header, body) = bytes.split_at(20);
         let word = |i: usize| {
             let mut w = [0; 4];
@@ -222,6 +242,7 @@ impl ModelState {
             second_moment: adam.then(|| take(parameters)),
             normalisation: Normalisation { mean: take(features), inverse_sd: take(features) },
             clip_factor,
+            evaluations,
         })
     }
 }
@@ -285,6 +306,31 @@ mod tests {
         assert_eq!(s.clip_factor(), 1e3);
         s.clip_factor = Some(f64::NAN);
         assert!(ModelState::decode(&s.encode(), d, 2).is_err());
+    }
+
+    #[test]
+    fn evaluations_travel_with_the_state_and_its_hash_covers_them() {
+        use crate::history::Best;
+        let mut s = state();
+        let (d, job) = (s.parameters.len(), JobHash([1; 32]));
+        let plain = s.hash(&job);
+        s.evaluations = Some(Evaluations::default());
+        let none = s.hash(&job);
+        let evaluations = s.evaluations.as_mut().unwrap();
+        evaluations.sums = vec![vec![1, -2, 3], vec![4, 5, 6]];
+        let two = s.hash(&job);
+        let best = Best { evaluation: 1, parameters: vec![0.5; d] };
+        s.evaluations.as_mut().unwrap().best = Some(best);
+        let hashes = [plain, none, two, s.hash(&job)];
+        assert!((0..4).all(|i| (0..i).all(|j| hashes[i] != hashes[j])));
+        assert_eq!(s.released(), vec![0.5; d]);
+        for factor in [None, Some(0.5)] {
+            s.clip_factor = factor;
+            let bytes = s.encode();
+            assert_eq!(ModelState::decode(&bytes, d, 2).unwrap(), s);
+            assert!(ModelState::decode(&bytes[..bytes.len() - 1], d, 2).is_err());
+            assert!(ModelState::decode(&[&bytes[..], &[0]].concat(), d, 2).is_err());
+        }
     }
 
     #[test]

@@ -112,5 +112,12 @@ fn tell(s: &Summary, out: &Path) {
         println!("           as a real run would have; this one's noise follows from its seed");
     }
     println!("rounds     {} in {total:.1} s in all", s.rounds);
+    if let Some(released) = &s.released {
+        let which = if released.best { "best" } else { "last" };
+        println!("released   the {which} model, after {} training rounds", released.trained);
+        if released.stopped_early {
+            println!("           stopped early: {} no longer improved", released.metric);
+        }
+    }
     println!("results    {}", out.join(report::FILE).display());
 }

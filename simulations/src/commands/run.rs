@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tributary_job::Plan;
+use tributary_dp::{RdpCurve, Release};
+use tributary_job::{Operation, Plan};
 use tributary_round::RoundEntry;
 use tributary_simulations::data::DataDir;
 use tributary_simulations::federation::{self, Setup};
@@ -97,18 +98,19 @@ pub fn declared(scenario: &Scenario) -> Result<Vec<u64>> {
 /// Epsilon in the book after each round if none is retried; empty in mode `none`.
 fn epsilon_so_far(plan: &Plan) -> Result<Vec<f64>> {
     let Some(privacy) = &plan.privacy else { return Ok(Vec::new()) };
+    let of = |release: &Option<Release>| release.as_ref().map(Release::rdp).transpose();
+    let (statistics, evaluation) = (of(&privacy.statistics)?, of(&privacy.evaluation)?);
     let training = privacy.training.rdp()?;
-    let mut curve = match &privacy.statistics {
-        Some(release) => release.rdp()?,
-        None => training.clone(),
-    };
+    let mut curve = RdpCurve::zero();
     let mut out = Vec::with_capacity(plan.rounds as usize);
     for round in 0..plan.rounds {
+        let cost = match plan.schedule.operation(round) {
+            Some(Operation::Statistics) => statistics.as_ref(),
+            Some(Operation::Evaluation) => evaluation.as_ref(),
+            Some(Operation::Training) | None => Some(&training),
+        };
+        curve += cost.unwrap_or(&training);
         out.push(tributary_dp::epsilon(&curve, privacy.delta)?.epsilon);
-        match &privacy.evaluation {
-            Some(release) if round + 2 == plan.rounds => curve += &release.rdp()?,
-            _ => curve += &training,
-        }
     }
     Ok(out)
 }

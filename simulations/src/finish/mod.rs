@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use tributary_job::{JobSpec, ModelState, Plan};
+use tributary_job::{JobSpec, ModelState, Operation, Plan};
 use tributary_training::export::write_model;
 use tributary_training::hugging_face::write_config;
 use tributary_training::{Evaluation, ModelDescription, Trainer, evaluate};
 
 use crate::baselines;
+use crate::card;
 use crate::data::{DataDir, Tables, all_rows};
 use crate::error::{SimulationError, make_folder, write_file};
 use crate::evidence::{RECORD, RunDir, is_simulated};
@@ -90,12 +91,17 @@ pub fn finish(
             problem: format!("the run in {} is of another job", task.run.root().display()),
         });
     }
-    let last = meter.measure(&replayed.state)?;
+    let last = meter.measure(&replayed.released())?;
     progress("training the comparisons without privacy");
     let baselines = baselines::run(task.job, &tables, task.trainer)?;
     progress("writing the results");
     let mut summary = summarise(task, &replayed, &meter.curve, &last, &baselines)?;
     write_released_model(&task.out.join(MODEL), &replayed)?;
+    let card = card::build(&replayed)?;
+    card.write(&task.out.join(MODEL)).map_err(|e| SimulationError::Results {
+        path: task.out.to_owned(),
+        problem: e.to_string(),
+    })?;
     write_statement(task.out, &replayed)?;
     copy_record(&task.run.record(), &task.out.join(RECORD))?;
     summary.seconds.insert("finish".into(), started.elapsed().as_secs_f64());
@@ -124,12 +130,23 @@ impl<'a> Meter<'a> {
     }
 
     fn visit(&mut self, plan: &Plan, state: &ModelState) -> Result<(), SimulationError> {
-        let first = u32::from(plan.statistics.is_some());
-        let Some(trained) = state.completed.checked_sub(first) else { return Ok(()) };
-        let training = plan.rounds - first - u32::from(plan.evaluation.is_some());
-        if trained > training {
+        let Some(before) = state.completed.checked_sub(1) else {
+            return self.visit_first(plan, state);
+        };
+        if plan.schedule.operation(before) == Some(Operation::Evaluation) {
             return Ok(());
         }
+        self.visit_trained(plan, state)
+    }
+
+    /// Without a round of statistics the first state can be measured.
+    fn visit_first(&mut self, plan: &Plan, state: &ModelState) -> Result<(), SimulationError> {
+        if plan.statistics.is_some() { Ok(()) } else { self.visit_trained(plan, state) }
+    }
+
+    fn visit_trained(&mut self, plan: &Plan, state: &ModelState) -> Result<(), SimulationError> {
+        let (trained, training) =
+            (plan.schedule.trained_in(state.completed), plan.schedule.training);
         let every = training.div_ceil(CURVE_POINTS).max(1);
         if trained.is_multiple_of(every) || EARLY.contains(&trained) || trained == training {
             let measured = self.measure(state)?;
@@ -178,7 +195,7 @@ fn write_released_model(path: &Path, replayed: &Replay) -> Result<(), Simulation
         normalisation: replayed.state.normalisation.clone(),
     };
     let metadata = description.to_metadata().map_err(|e| refuse(&e))?;
-    write_model(path, &replayed.plan.layout, &replayed.state.parameters, &metadata)
+    write_model(path, &replayed.plan.layout, replayed.state.released(), &metadata)
         .map_err(|e| refuse(&e))?;
     write_config(path, &description.model, &description.data).map_err(|e| refuse(&e))?;
     Ok(())

@@ -6,7 +6,7 @@ use tributary_job::Operation;
 use tributary_training::Evaluation;
 
 use super::{Finish, auc, defined};
-use tributary_job::evaluation::Quality;
+use tributary_job::evaluation::{Keep, Quality};
 
 use crate::baselines::Baselines;
 use crate::charges::{Charges, epsilon_by_round};
@@ -15,7 +15,7 @@ use crate::evidence::is_simulated;
 use crate::replay::Replay;
 use crate::statement;
 use crate::summary::{
-    AgainstAdversary, BitsPerToken, CurvePoint, RecordHead, RoundMillis, Summary,
+    AgainstAdversary, BitsPerToken, CurvePoint, RecordHead, Released, RoundMillis, Summary,
 };
 
 /// The summary of a verified run; `finish` and `total` are still missing from its seconds.
@@ -63,7 +63,9 @@ pub(super) fn summarise(
         test_log_loss: defined("log-loss", last.log_loss)?,
         test_records: last.records as u64,
         learning_curve: curve.to_vec(),
-        held_out: quality(task, replayed)?,
+        held_out: quality(replayed),
+        evaluations: replayed.points(),
+        released: released(replayed),
         pooled_test_auc: auc(outputs, &baselines.pooled)?,
         silo_test_auc: aucs.into_iter().filter_map(|(name, v)| Some((name, v?))).collect(),
         pooled_test_accuracy: defined("accuracy", baselines.pooled.accuracy)?,
@@ -103,16 +105,27 @@ pub(super) fn summarise(
     })
 }
 
-/// What the evaluation round says about the agencies' held-out records.
-fn quality(task: &Finish<'_>, replayed: &Replay) -> Result<Option<Quality>, SimulationError> {
-    let plan = &replayed.plan;
-    let last = plan.rounds.saturating_sub(1);
-    if plan.evaluation.is_none() || replayed.record.rounds.len() as u32 != plan.rounds {
-        return Ok(None);
-    }
-    let survivors = replayed.record.rounds.last().map_or(0, |r| r.entry.survivors.len());
-    let bytes = task.run.read_sum(last)?;
-    Ok(plan.quality(&replayed.manifest, &bytes, survivors))
+/// What the evaluation of the released parameters says about the agencies' held-out records.
+fn quality(replayed: &Replay) -> Option<Quality> {
+    let chosen = replayed.plan.choice(&replayed.state).evaluation?;
+    let (round, sum) = replayed.sums().nth(chosen as usize)?;
+    let entries = replayed.record.rounds.iter().map(|r| &r.entry);
+    let survivors =
+        entries.filter(|entry| entry.round == round).map(|e| e.survivors.len()).next()?;
+    replayed.plan.quality(&replayed.manifest, sum, survivors)
+}
+
+/// How the released parameters were chosen; absent unless the job evaluates on the way.
+fn released(replayed: &Replay) -> Option<Released> {
+    let rules = replayed.plan.rules?;
+    let choice = replayed.plan.choice(&replayed.state);
+    Some(Released {
+        trained: choice.trained,
+        evaluation: choice.evaluation,
+        metric: rules.metric.name().into(),
+        best: rules.keep == Keep::Best,
+        stopped_early: choice.stopped,
+    })
 }
 
 /// Nats are bits over ln 2.

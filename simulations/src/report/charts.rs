@@ -5,14 +5,14 @@ use crate::summary::Summary;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 330.0;
-const LEFT: f64 = 52.0;
+pub(super) const LEFT: f64 = 52.0;
 /// How far below the lines that matter the quality axis reaches: what lies lower, an untrained model,
 /// would only flatten the rest.
 const DEPTH: f64 = 0.09;
 /// Room for labels at the right.
-const RIGHT: f64 = 725.0;
-const TOP: f64 = 18.0;
-const BOTTOM: f64 = 282.0;
+pub(super) const RIGHT: f64 = 725.0;
+pub(super) const TOP: f64 = 18.0;
+pub(super) const BOTTOM: f64 = 282.0;
 
 /// Quality on the test table by round, with pooled and best agency alone as lines.
 pub fn learning_curve(s: &Summary) -> String {
@@ -114,7 +114,7 @@ fn shortened(name: &str) -> String {
 }
 
 /// Grid, axes and tick labels.
-fn frame(x: &Scale, y: &Scale, show: impl Fn(f64) -> String) -> Svg {
+pub(super) fn frame(x: &Scale, y: &Scale, show: impl Fn(f64) -> String) -> Svg {
     let mut svg = Svg::new(WIDTH, HEIGHT);
     for tick in y.ticks(5) {
         svg.line("grid", (LEFT, y.at(tick)), (RIGHT, y.at(tick)));

@@ -5,6 +5,7 @@
 
 mod bars;
 mod charts;
+mod evaluations;
 mod privacy;
 mod sections;
 mod statement;
@@ -48,6 +49,7 @@ pub fn page(s: &Summary, record: &Record) -> String {
         "<main>".to_owned(),
         sections::figures(s),
         sections::learning(s),
+        evaluations::section(s),
         sections::comparison(s),
         sections::who_took_part(s, record),
         privacy::spent(s),

@@ -31,6 +31,8 @@ pub(crate) fn example() -> Summary {
         test_log_loss: 0.5,
         test_records: 1000,
         held_out: None,
+        evaluations: Vec::new(),
+        released: None,
         learning_curve: vec![
             CurvePoint { round: 1, test_auc: Some(0.5), test_accuracy: 0.5, test_log_loss: 0.7 },
             CurvePoint { round: 6, test_auc: Some(0.74), test_accuracy: 0.7, test_log_loss: 0.5 },

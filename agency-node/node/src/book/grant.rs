@@ -183,6 +183,7 @@ impl JobCost {
         }
         if let Some(evaluation) = &privacy.evaluation {
             let count = privacy.evaluation_releases;
+            // How many of them are spare is asked of training alone.
             let planned = planned(evaluation, count, count.saturating_sub(1))?;
             releases.insert(ReleaseKind::Evaluation, planned);
         }

@@ -280,6 +280,17 @@ fn leaves(plan: &Plan) -> Vec<String> {
     leaves.push(format!(
         "one masked vector of {training} numbers a round of training, {attempts} at most in all"
     ));
+    if let Some(evaluation) = &plan.evaluation {
+        let ends = match plan.rules.is_some_and(|rules| rules.patience.is_some()) {
+            true => "; the job ends early once they stop improving",
+            false => "",
+        };
+        leaves.push(format!(
+            "one masked vector of {} numbers for each of {} evaluations on held-out records (up to {} \
+             attempts in all){ends}",
+            evaluation.vector_len, plan.schedule.evaluations, plan.evaluation_attempts
+        ));
+    }
     let noise = match plan.privacy {
         Some(_) => "with this node's share of noise in it",
         None => "without any noise: what hides it is the sum alone",

@@ -139,6 +139,7 @@ impl ActiveJob {
         if state.second_moment.is_some() != self.state.second_moment.is_some() {
             return Err("a state of another optimiser than the job's".into());
         }
+        self.plan.check_evaluations(&state).map_err(|e| e.to_string())?;
         let certificate =
             ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
         certificate.verify(&self.plan.roster).map_err(|e| e.to_string())?;

@@ -8,6 +8,7 @@
 //! repeated: its number was marked as used durably before the first message of it left.
 
 pub mod audit;
+mod ending;
 mod epoch;
 mod history;
 mod job;
@@ -422,13 +423,19 @@ impl Engine {
             out.push(Output::Persist(Record::RequestClosed { job: closed, outcome: said }));
             out.push(Output::Audit(Event::JobEnded { job, outcome }));
         }
+        let mut outcome = format!("{}: {}", end.outcome, end.text);
         let name = match &self.job {
-            Some(job) if job.hash() == end.job => job.manifest().spec.name.clone(),
+            Some(job) if job.hash() == end.job => {
+                if let Some(why) = job.contradicts(end) {
+                    out.push(Output::Note(why.clone()));
+                    outcome = format!("stopped, and not completed as the aggregator says: {why}");
+                }
+                job.manifest().spec.name.clone()
+            }
             // Also one that could not be gone on with: its end sets this node free again.
             _ if self.stuck == Some(end.job) => "that could not be resumed".to_owned(),
             _ => return,
         };
-        let outcome = format!("{}: {}", end.outcome, end.text);
         self.end_here(now, end.job, &name, outcome, out);
     }
 }

@@ -70,7 +70,7 @@ impl ActiveJob {
         if self.running.is_some() {
             return;
         }
-        let next = self.plan.operation(self.state.completed);
+        let next = self.plan.next(&self.state);
         let filled = next.map(|next| self.reserve.fill(next, &self.noise, randomness));
         if let Some(Err(problem)) = filled {
             tracing::warn!("no noise in reserve: {problem}");

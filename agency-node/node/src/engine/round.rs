@@ -88,8 +88,13 @@ impl ActiveJob {
         if let Some(why) = &self.history.broken {
             return Err(GiveUp(ReportCode::ProtocolFault, why.clone()));
         }
-        let Some(operation) = self.plan().operation(round).cloned() else {
-            return Err(GiveUp(ReportCode::StateMismatch, "no round is left in the plan".into()));
+        // By this node's own state: a job that its evaluations have stopped has no further round.
+        let Some(operation) = self.plan().next(&self.state).cloned() else {
+            let why = match self.plan().stops(&self.state) {
+                true => "the evaluations in the certified sums have ended this job",
+                false => "no round is left in the plan",
+            };
+            return Err(GiveUp(ReportCode::StateMismatch, why.into()));
         };
         if self.plan().privacy.is_none() {
             self.check_exact_sum(book, round, &start.cohort)?;

@@ -1,5 +1,6 @@
 //! Receiving a certified state after missed rounds.
 
+use tributary_job::Evaluations;
 use tributary_secagg::ResultQc;
 use tributary_wire::limits::MAX_STATE_CHUNK_BYTES;
 use tributary_wire::session::{ReportCode, StateChunk};
@@ -40,16 +41,13 @@ impl ActiveJob {
     /// The certificate comes first and is checked before a byte is kept; the sizes follow from the
     /// plan, so a stream of pieces cannot fill the memory.
     fn take_chunk(&mut self, chunk: &StateChunk) -> Result<Option<Arrived>, String> {
-        let floats = self.plan().layout.total() * 2 + self.plan().numeric_features * 2;
-        let least = 20 + floats * 4;
-        // A clip norm that has moved travels at the end.
-        let most = least + if self.plan().training.count_scale.is_some() { 8 } else { 0 };
+        let (least, most) = self.state_bytes();
         let pieces = |bytes: usize| bytes.div_ceil(MAX_STATE_CHUNK_BYTES);
         if let Some(certificate) = &chunk.certificate {
             let qc = ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
             qc.verify(&self.plan().roster).map_err(|e| e.to_string())?;
-            if chunk.index != 0 || ![pieces(least), pieces(most)].contains(&(chunk.count as usize))
-            {
+            let fits = (pieces(least)..=pieces(most)).contains(&(chunk.count as usize));
+            if chunk.index != 0 || !fits {
                 return Err(format!("{} pieces for a state of {most} bytes", chunk.count));
             }
             let (count, certificate) = (chunk.count, certificate.clone());
@@ -70,5 +68,23 @@ impl ActiveJob {
         self.abandon_round();
         self.adopt(&done.bytes, &done.certificate)?;
         Ok(Some(Arrived { state: done.bytes, certificate: done.certificate }))
+    }
+
+    /// Fewest and most bytes of a state of this job.
+    fn state_bytes(&self) -> (usize, usize) {
+        let plan = self.plan();
+        let vectors = if self.state.second_moment.is_some() { 3 } else { 2 };
+        let least = 20 + (plan.layout.total() * vectors + plan.numeric_features * 2) * 4;
+        // A clip norm that has moved travels at the end, and then the evaluations so far.
+        let clip = if plan.training.count_scale.is_some() { 8 } else { 0 };
+        let evaluations = match (&plan.rules, &plan.evaluation) {
+            (Some(_), Some(evaluation)) => Evaluations::most_bytes(
+                plan.schedule.evaluations,
+                evaluation.vector_len,
+                plan.layout.total(),
+            ),
+            _ => 0,
+        };
+        (least, least + clip + evaluations)
     }
 }

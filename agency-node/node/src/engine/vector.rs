@@ -200,9 +200,11 @@ fn local_change(
     state: &ModelState,
     rng: &mut SecretRng,
 ) -> Result<Sum, String> {
-    // Rounds of training, whether or not one of statistics came before.
+    // Rounds of training: without one of statistics before them, and evaluations among them.
     let statistics = u32::from(!state.normalisation.mean.is_empty());
-    let learning_rate = local.learning_rate_at(state.completed.saturating_sub(statistics));
+    let evaluations = state.evaluations.as_ref().map_or(0, |e| e.sums.len() as u32);
+    let trained = state.completed.saturating_sub(statistics + evaluations);
+    let learning_rate = local.learning_rate_at(trained);
     let optimiser = match local.optimiser {
         OptimiserKind::Sgd => Optimiser::Sgd { learning_rate, momentum: local.momentum },
         OptimiserKind::Adam => Optimiser::Adam { learning_rate },

@@ -4,6 +4,7 @@
 //! Knows no machine and no table: the answer to a job must not depend on a record.
 
 use tributary_job::Plan;
+use tributary_job::evaluation::Keep;
 use tributary_job::spec::{FeatureSpec, JobSpec};
 
 /// Bytes in memory per coordinate of a round's vector, all at once at the worst moment: parameters and
@@ -22,18 +23,32 @@ const BASE: u64 = 256 << 20;
 /// while the log is written back.
 const DISK_PER_PARAMETER: u64 = 3 * 8;
 
+/// The same per parameter of the best evaluation's model where a job keeps it: in the state, in the next
+/// one, encoded and its copy.
+const PER_KEPT: u64 = 16;
+
+/// On disk three times, as the others.
+const DISK_PER_KEPT: u64 = 3 * 4;
+
 /// Mebibytes of memory that a job needs at a node which declares so many records, rounded up.
 pub fn memory_mib(spec: &JobSpec, plan: &Plan, declared_records: u64) -> u64 {
     let statistics = plan.statistics.as_ref().map_or(0, |s| u64::from(s.vector_len));
     let coordinates = u64::from(plan.training.vector_len).max(statistics);
     let cells = columns(spec).saturating_mul(declared_records);
-    let vectors = coordinates.saturating_mul(PER_COORDINATE);
+    let vectors = coordinates.saturating_mul(PER_COORDINATE + kept(plan, PER_KEPT));
     mib(vectors.saturating_add(cells.saturating_mul(PER_CELL)).saturating_add(BASE))
 }
 
 /// Mebibytes that a job's state takes on disk, rounded up.
 pub fn disk_mib(plan: &Plan) -> u64 {
-    mib((plan.layout.total() as u64).saturating_mul(DISK_PER_PARAMETER))
+    let each = DISK_PER_PARAMETER + kept(plan, DISK_PER_KEPT);
+    mib((plan.layout.total() as u64).saturating_mul(each))
+}
+
+/// `bytes` if the job keeps the model of its best evaluation beside the newest.
+fn kept(plan: &Plan, bytes: u64) -> u64 {
+    let keeps = plan.rules.is_some_and(|rules| rules.keep == Keep::Best);
+    if keeps { bytes } else { 0 }
 }
 
 /// Columns of the table that a job reads: features, label, person.

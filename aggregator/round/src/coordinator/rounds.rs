@@ -16,8 +16,8 @@ impl Coordinator {
     /// Starts the next attempt with everybody who can take part, or waits for more.
     pub(super) fn begin_attempt(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let round = self.state.completed;
-        let Some(operation) = self.plan.operation(round).cloned() else {
-            return self.end(now, true, "all rounds are certified".into(), effects);
+        let Some(operation) = self.plan.next(&self.state).cloned() else {
+            return self.end(now, true, self.why_over(), effects);
         };
         if self.draining {
             self.stage = Stage::Waiting { deadline: u64::MAX, not_before: u64::MAX };
@@ -30,8 +30,8 @@ impl Coordinator {
             }
             return self.end(now, false, text, effects);
         }
-        let single = [&self.plan.statistics, &self.plan.evaluation];
-        let most = self.plan.attempts + single.iter().filter(|kind| kind.is_some()).count() as u32;
+        let statistics = u32::from(self.plan.statistics.is_some());
+        let most = self.plan.attempts + statistics + self.plan.schedule.evaluations;
         if self.spent >= most {
             let text = format!("all {most} attempts of the plan are spent");
             return self.end(now, false, text, effects);
@@ -87,6 +87,22 @@ impl Coordinator {
         effects.push(self.persist(Step::default()));
         self.bring_up_to_date(&cohort, effects);
         self.round_outputs(now, outputs, effects);
+    }
+
+    /// Why no round follows.
+    fn why_over(&self) -> String {
+        if !self.plan.stops(&self.state) {
+            return "all rounds are certified".into();
+        }
+        let (rules, evaluations) = (self.plan.rules, self.state.evaluations.as_ref());
+        let stale = rules.zip(evaluations).map_or(0, |(rules, e)| rules.judge(&e.sums).stale);
+        let metric = rules.map_or("the metric", |rules| rules.metric.name());
+        let choice = self.plan.choice(&self.state);
+        format!(
+            "stopped early after {} of {} rounds: {metric} has not improved in {stale} evaluations; the \
+             released model is that of {} training rounds",
+            self.state.completed, self.plan.rounds, choice.trained
+        )
     }
 
     pub(super) fn round_frame(

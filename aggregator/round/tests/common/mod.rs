@@ -98,10 +98,18 @@ impl Federation {
 
     /// With so many hidden layers of that width.
     pub fn with_hidden(hidden: &str) -> Self {
+        Self::of(&JOB.replace("hidden = []", &format!("hidden = {hidden}")))
+    }
+
+    /// With these lines at the end of the job.
+    pub fn with_lines(lines: &str) -> Self {
+        Self::of(&format!("{JOB}{lines}"))
+    }
+
+    fn of(job: &str) -> Self {
         let identity = Arc::new(Identity::generate().unwrap());
         let keys: Vec<_> = (0..5).map(|_| Arc::new(Identity::generate().unwrap())).collect();
-        let spec =
-            JobSpec::from_toml(&JOB.replace("hidden = []", &format!("hidden = {hidden}"))).unwrap();
+        let spec = JobSpec::from_toml(job).unwrap();
         let roster = spec.agencies.iter().zip(&keys).map(|(agency, key)| RosterEntry {
             agency: agency.clone(),
             signing_key: key.verifying_key().to_string(),
@@ -328,6 +336,11 @@ impl Federation {
 }
 
 impl Node {
+    /// The newest state that it holds.
+    pub fn state(&self) -> &ModelState {
+        &self.state
+    }
+
     fn seat(&self, plan: &Plan) -> NodeSeat {
         NodeSeat::new(plan.roster.clone(), self.me, self.identity.clone()).unwrap()
     }

@@ -11,7 +11,8 @@ use crate::operations;
 /// Release models.
 #[derive(Debug, Subcommand)]
 pub enum Model {
-    /// Write a job's newest certified model as safetensors, with its provenance in the metadata.
+    /// Write a job's released model as safetensors, with its provenance in the metadata and its card
+    /// beside it: of the newest certified state, or of the best evaluation where the job keeps that one.
     Export {
         #[command(flatten)]
         place: Place,
@@ -35,8 +36,11 @@ impl Model {
                 println!("{}: the model after {rounds} certified rounds", out.display());
             }
             Desk::Remote(mut remote) => {
-                let bytes = remote.model(&job).await?;
-                tributary_transport::files::save(&out, &bytes, false)?;
+                let (model, card) = remote.model(&job).await?;
+                tributary_transport::files::save(&out, &model, false)?;
+                for (name, text) in card {
+                    tributary_transport::files::save(&out.with_file_name(name), &text, false)?;
+                }
                 println!("{}: the newest certified model of {job}", out.display());
             }
         }
