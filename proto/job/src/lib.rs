@@ -9,6 +9,7 @@ pub mod layout;
 pub mod manifest;
 pub mod plan;
 pub mod reference;
+mod scaffold;
 pub mod server_rule;
 pub mod spec;
 pub mod state;

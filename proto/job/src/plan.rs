@@ -20,6 +20,7 @@ use tributary_secagg::{
 use crate::evaluation::{Quality, RECORD_NORM};
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
+use crate::scaffold;
 use crate::spec::{JobSpec, LocalSpec, PrivacyMode, SecureAggregationSpec};
 use crate::state::ModelState;
 
@@ -82,6 +83,9 @@ pub struct OperationPlan {
     pub unit: Unit,
     /// How an agency trains between rounds, where its whole change of the model travels.
     pub local: Option<LocalSpec>,
+    /// With SCAFFOLD, the steps K that every agency takes in a round; absent without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_steps: Option<u32>,
     /// The private release; absent in mode `none`.
     pub release: Option<Release>,
     /// In compact encoding, what the rotations of all rounds follow from: the job's hash, which the
@@ -189,6 +193,14 @@ impl OperationPlan {
         Some(Rotation::new(turned, seed.0))
     }
 
+    /// With SCAFFOLD, K times the agencies' learning rate in a 0-based round of training: how far a
+    /// mean gradient of one takes a model. Products alone, so that every party has the same bits.
+    #[must_use]
+    pub fn local_distance(&self, training_round: u32) -> Option<f64> {
+        let (steps, local) = (self.local_steps?, self.local?);
+        Some(scaffold::distance(steps, &local, training_round))
+    }
+
     /// Signed integers as lanes of a vector.
     #[must_use]
     pub fn to_lanes(&self, values: &[i64]) -> Lanes {
@@ -244,12 +256,10 @@ impl Plan {
         }
         let attempts = spec.training.rounds + spec.secure_aggregation.spare_attempts;
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
+        let fit = 1.0 - spec.evaluation.map_or(0.0, |e| e.holdout);
         let batch = match spec.training.local {
             Some(_) => f64::from(thresholds.n),
-            None => {
-                let trained = 1.0 - spec.evaluation.map_or(0.0, |e| e.holdout);
-                spec.privacy.sampling_rate * total as f64 * trained
-            }
+            None => spec.privacy.sampling_rate * total as f64 * fit,
         };
         let adaptive = spec.privacy.adaptive_clip;
         let dimensions = Dimensions {
@@ -274,6 +284,9 @@ impl Plan {
         let mut kinds = releases(spec, thresholds, dimensions, counts, max_records)?;
         let job = manifest.hash()?;
         kinds.training.rotation_key = spec.privacy.compact.map(|_| job.0);
+        let each = spec.privacy.sampling_rate * fit * total as f64 / f64::from(thresholds.n);
+        let controlled = spec.training.local.filter(|local| local.scaffold);
+        kinds.training.local_steps = controlled.map(|local| scaffold::steps(&local, each));
         Ok(Self {
             job,
             roster: roster(manifest, thresholds)?,
@@ -305,7 +318,8 @@ impl Plan {
     /// The state every party starts from.
     pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
         let training = &manifest.spec.training;
-        let state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        let state = ModelState::initial(&self.layout, self.numeric_features, training.seed)
+            .with_control(training);
         match &training.server {
             Some(rule) => {
                 ModelState { second_moment: Some(rule.initial(self.layout.total())), ..state }
@@ -314,7 +328,8 @@ impl Plan {
         }
     }
 
-    /// The next state from a round's sum (signed integers, length as planned).
+    /// The next state from a round's sum (signed integers, length as planned) over the vectors of so
+    /// many `survivors`.
     ///
     /// # Errors
     /// If the job is over or the length is wrong.
@@ -323,6 +338,7 @@ impl Plan {
         manifest: &Manifest,
         state: &ModelState,
         sum: &[i64],
+        survivors: usize,
     ) -> Result<ModelState, PlanError> {
         let Some(operation) = self.operation(state.completed) else {
             return Err(PlanError::Size("the job has no further round".into()));
@@ -350,6 +366,12 @@ impl Plan {
                 } else {
                     let exact = sum.iter().map(|v| *v as f64);
                     next.apply_training(training, round, exact, scale, self.batch);
+                }
+                let distance = operation.local_distance(round);
+                if let (Some(distance), Some(control)) = (distance, &mut next.control) {
+                    let exact = sum.iter().map(|v| *v as f64);
+                    let divisor = scale * distance * self.batch;
+                    scaffold::step(control, exact, divisor, survivors as f64 / self.batch);
                 }
                 let counted = operation.count_scale.zip(sum.last());
                 if let (Some((unit, count)), Some(rule)) =
@@ -609,6 +631,7 @@ fn with_noise(
         local: shape.local(operation),
         release: Some(release),
         rotation_key: None,
+        local_steps: None,
     })
 }
 
@@ -638,8 +661,9 @@ fn without_noise(
         local,
         release: None,
         rotation_key: None,
+        local_steps: None,
     })
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,4 +6,5 @@ mod disk;
 mod keys;
 mod offers;
 mod paths;
+mod scaffold;
 mod sums;

@@ -28,7 +28,10 @@ impl ActiveJob {
             Ok(Some(Arrived { state, certificate })) => {
                 let round = self.state.completed;
                 out.push(Output::Note(format!("caught up with the job at round {round}")));
-                out.push(Output::Persist(Record::State { job: self.hex(), state, certificate }));
+                // A vector whose certificate this node missed may be in the sum all the same.
+                let control = self.settle_control();
+                let job = self.hex();
+                out.push(Output::Persist(Record::State { job, state, certificate, control }));
             }
             Err(text) => {
                 self.transfer = None;
@@ -40,8 +43,7 @@ impl ActiveJob {
     /// The certificate comes first and is checked before a byte is kept; the sizes follow from the
     /// plan, so a stream of pieces cannot fill the memory.
     fn take_chunk(&mut self, chunk: &StateChunk) -> Result<Option<Arrived>, String> {
-        let floats = self.plan().layout.total() * 2 + self.plan().numeric_features * 2;
-        let least = 20 + floats * 4;
+        let least = self.state.encoded_len() - self.state.clip_factor.map_or(0, |_| 8);
         // A clip norm that has moved travels at the end.
         let most = least + if self.plan().training.count_scale.is_some() { 8 } else { 0 };
         let pieces = |bytes: usize| bytes.div_ceil(MAX_STATE_CHUNK_BYTES);

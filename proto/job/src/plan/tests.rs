@@ -36,7 +36,7 @@ sampling_rate = 0.1
 min_survivors = 4
 "#;
 
-fn manifest(text: &str) -> Manifest {
+pub(crate) fn manifest(text: &str) -> Manifest {
     let spec = JobSpec::from_toml(text).unwrap();
     let key = |i: u8| hex::encode([i; 32]);
     let roster = spec
