@@ -261,12 +261,12 @@ fn a_state_without_a_control_variate_is_refused_and_none_survives_the_job() {
     assert_eq!(federation.engines[0].job().unwrap().state().completed, 0);
     certify(&mut federation, &mut attempt);
     // Without its half of the record a node does not go on: zeros would bias every later round.
-    let without = federation.persisted[1].iter().filter_map(|record| match record {
+    let manifest = federation.persisted[1].iter().find_map(|record| match record {
         Record::Accepted { manifest, .. } => Some(manifest.clone()),
         _ => None,
     });
     let stored = crate::engine::StoredJob {
-        manifest: without.last().unwrap(),
+        manifest: manifest.unwrap(),
         epoch: None,
         state: federation.persisted[1].iter().rev().find_map(|record| match record {
             Record::State { state, certificate, .. } => Some((state.clone(), certificate.clone())),

@@ -126,7 +126,7 @@ fn fedavg_settles_off_the_pooled_optimum_and_scaffold_on_it() {
     assert!(scaffold < 0.03, "{scaffold} from {optimum:?}");
     // Also if every second round loses somebody.
     let lossy = |round: usize| -> Vec<usize> {
-        (0..5).filter(|i| round % 2 == 0 || *i != round / 2 % 5).collect()
+        (0..5).filter(|i| round.is_multiple_of(2) || *i != round / 2 % 5).collect()
     };
     let scaffold = settles(true, &lossy);
     assert!(scaffold < 0.05, "{scaffold} from {optimum:?}");
