@@ -37,6 +37,7 @@ const LANGUAGE: LocalSpec = LocalSpec {
     optimiser: OptimiserKind::Adam,
     decay: 0.9,
     proximal: 0.0,
+    scaffold: false,
 };
 /// One record in so many is set aside to choose when to stop.
 const VALIDATION: usize = 10;

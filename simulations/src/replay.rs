@@ -164,7 +164,8 @@ impl Step<'_> {
             return Err("the sum is not the one that the agencies certified".into());
         }
         let sum = operation.from_lanes(&lanes);
-        let next = self.plan.apply(self.manifest, self.state, &sum).map_err(|e| e.to_string())?;
+        let next = self.plan.apply(self.manifest, self.state, &sum, qc.survivors.len());
+        let next = next.map_err(|e| e.to_string())?;
         if next.hash(&self.plan.job) != qc.state_hash {
             return Err("the sum leads to another state than the certified one".into());
         }

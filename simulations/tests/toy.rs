@@ -209,6 +209,49 @@ fn without_noise_and_with_a_loss_in_the_first_round_the_run_still_verifies() {
     assert!(verdict.contains("no differential privacy"), "{verdict}");
 }
 
+/// Nodes die in rounds of SCAFFOLD and come back: the run goes on, and an auditor computes the shared
+/// control variate again from the published sums and who survived.
+#[test]
+fn scaffold_goes_on_through_losses_and_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let summary = run(dir.path(), |scenario| {
+        let job = &mut scenario.job;
+        job.training.rounds = 10;
+        (job.training.learning_rate, job.training.final_learning_rate) = (1.0, None);
+        job.training.momentum = 0.0;
+        job.training.local = Some(LocalSpec {
+            epochs: 2,
+            batch_size: 64,
+            learning_rate: 0.2,
+            momentum: 0.0,
+            proximal: 0.0,
+            optimiser: OptimiserKind::Sgd,
+            decay: 0.9,
+            scaffold: true,
+        });
+        job.privacy.mode = PrivacyMode::None;
+        (job.privacy.epsilon, job.privacy.clip_norm) = (None, 10.0);
+        job.privacy.sampling_rate = 1.0;
+        job.validate().unwrap();
+        let fault = |agency: &str, from_round, to_round| Fault {
+            agency: agency.into(),
+            from_round,
+            to_round: Some(to_round),
+        };
+        scenario.faults = vec![fault("isle", 3, 4), fault("north", 6, 7)];
+    });
+    let lost = |name: &str| vec![name.to_owned()];
+    assert_eq!(summary.dropped, BTreeMap::from([(3, lost("isle")), (6, lost("north"))]));
+    assert_eq!(summary.survivors.last().map(Vec::len), Some(5));
+    let verdict = verify(dir.path(), None).unwrap().to_string();
+    assert!(verdict.contains("11 of 11 certified"), "{verdict}");
+    let state = replay(&RunDir::find(dir.path()).unwrap(), |_, _| Ok(())).unwrap().state;
+    let control = state.control.unwrap();
+    assert!(control.iter().any(|c| *c != 0.0) && control.iter().all(|c| c.abs() < 1.0));
+    let (quality, best) = (summary.quality(), summary.best_silo().unwrap().1);
+    assert!(quality > best - 0.05, "{quality} against {best}");
+}
+
 /// Every mode runs through the same rounds, states itself and verifies.
 #[test]
 fn every_privacy_mode_runs_and_verifies() {
@@ -235,6 +278,7 @@ fn every_privacy_mode_runs_and_verifies() {
                         proximal: 0.0,
                         optimiser: OptimiserKind::Sgd,
                         decay: 1.0,
+                        scaffold: false,
                     });
                 }
                 _ => {}

@@ -87,7 +87,9 @@ fn replayed(folder: &Path, manifest: &Manifest, plan: &Plan, rounds: &[RoundEntr
         let root = vector_root(VectorKind::Sum, &qc.context, operation.lanes(), &lanes);
         assert_eq!(root, qc.sum_root, "round {number}: the sum is not the certified one");
         let signed = operation.from_lanes(&lanes);
-        state = plan.apply(manifest, &state, &signed).expect("a sum of the planned length");
+        state = plan
+            .apply(manifest, &state, &signed, qc.survivors.len())
+            .expect("a sum of the planned length");
         assert_eq!(state.hash(&plan.job), qc.state_hash, "round {number}: another state");
     }
     state

@@ -260,7 +260,13 @@ impl Federation {
             match record {
                 Record::Accepted { manifest, .. } => {
                     let manifest = manifest.clone();
-                    job = Some(StoredJob { manifest, epoch: None, state: None, answered: None });
+                    job = Some(StoredJob {
+                        manifest,
+                        epoch: None,
+                        state: None,
+                        answered: None,
+                        control: None,
+                    });
                 }
                 Record::Epoch { secret, .. } => {
                     job.as_mut().unwrap().epoch = Some(secret.0.to_vec());
@@ -268,8 +274,15 @@ impl Federation {
                 Record::Answered { number, .. } => {
                     job.as_mut().unwrap().answered = Some(*number);
                 }
-                Record::State { state, certificate, .. } => {
-                    job.as_mut().unwrap().state = Some((state.clone(), certificate.clone()));
+                Record::State { state, certificate, control, .. } => {
+                    let job = job.as_mut().unwrap();
+                    job.state = Some((state.clone(), certificate.clone()));
+                    if let Some(control) = control {
+                        job.control = Some(control.0.to_vec());
+                    }
+                }
+                Record::Control { control, .. } => {
+                    job.as_mut().unwrap().control = Some(control.0.to_vec());
                 }
                 Record::Ended { .. } => job = None,
                 Record::Book(_)

@@ -52,7 +52,8 @@ pub struct Policy {
     /// Most parameters of a model: memory and time of this node.
     #[serde(default = "default_max_parameters")]
     pub max_parameters: u64,
-    /// Most passes over the records between two rounds, where agencies train locally.
+    /// Most passes over the records between two rounds, where agencies train locally; with SCAFFOLD,
+    /// over as many records as an agency has on average.
     #[serde(default = "default_max_local_epochs")]
     pub max_local_epochs: u32,
     /// Per dataset, the column that says whose a record is. A job that protects persons must name

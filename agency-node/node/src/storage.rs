@@ -291,7 +291,7 @@ impl Storage {
     /// From the database.
     pub async fn open_job(&self) -> Result<Option<StoredJob>, StorageError> {
         let row = sqlx::query(
-            "SELECT manifest, epoch, state, certificate, answered_epoch, answered_restart \
+            "SELECT manifest, epoch, state, certificate, answered_epoch, answered_restart, control \
              FROM job WHERE outcome IS NULL LIMIT 1",
         )
         .fetch_optional(&self.pool)
@@ -310,6 +310,7 @@ impl Storage {
             epoch: row.try_get(1)?,
             state: state.zip(certificate),
             answered,
+            control: row.try_get(6)?,
         }))
     }
 }
@@ -349,10 +350,22 @@ impl Durable for Storage {
                 .execute(&self.pool)
                 .await?;
             }
-            Record::State { job, state, certificate } => {
-                sqlx::query("UPDATE job SET state = ?, certificate = ? WHERE hash = ?")
-                    .bind(state)
-                    .bind(certificate)
+            Record::State { job, state, certificate, control } => {
+                // One statement: state and control variate are of the same round, or neither moves.
+                sqlx::query(
+                    "UPDATE job SET state = ?, certificate = ?, control = COALESCE(?, control) \
+                     WHERE hash = ?",
+                )
+                .bind(state)
+                .bind(certificate)
+                .bind(control.as_ref().map(|control| control.0.as_slice()))
+                .bind(job)
+                .execute(&self.pool)
+                .await?;
+            }
+            Record::Control { job, control } => {
+                sqlx::query("UPDATE job SET control = ? WHERE hash = ?")
+                    .bind(control.0.as_slice())
                     .bind(job)
                     .execute(&self.pool)
                     .await?;
@@ -371,12 +384,11 @@ impl Durable for Storage {
                 if let Some(entry) = entry {
                     insert_entry(&mut both, entry).await?;
                 }
-                // The keys of a job that is over are of no further use to anybody honest.
-                sqlx::query("UPDATE job SET outcome = ?, epoch = NULL WHERE hash = ?")
-                    .bind(outcome)
-                    .bind(job)
-                    .execute(&mut *both)
-                    .await?;
+                // The keys of a job that is over are of no further use to anybody honest, nor is what
+                // it derived from records.
+                let over =
+                    "UPDATE job SET outcome = ?, epoch = NULL, control = NULL WHERE hash = ?";
+                sqlx::query(over).bind(outcome).bind(job).execute(&mut *both).await?;
                 both.commit().await?;
                 self.advance(entry.as_ref())?;
                 self.close_request(job, outcome).await?;
@@ -429,6 +441,7 @@ mod kill;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Secret;
 
     fn entry(sequence: u64) -> Entry {
         Entry {
@@ -456,8 +469,19 @@ mod tests {
         storage.add_dataset(&row, Some(&entry(0))).await.unwrap();
         assert!(storage.add_dataset(&row, Some(&entry(1))).await.is_err(), "a name is given once");
         storage.persist(&accepted(1, "j")).await.unwrap();
-        let state = Record::State { job: "j".into(), state: vec![1], certificate: vec![2] };
-        storage.persist(&state).await.unwrap();
+        let control = |byte| Some(Secret(vec![byte].into()));
+        let state = |byte, control| Record::State {
+            job: "j".into(),
+            state: vec![byte],
+            certificate: vec![2],
+            control,
+        };
+        storage.persist(&state(8, control(3))).await.unwrap();
+        storage.persist(&state(1, None)).await.unwrap();
+        let open = storage.open_job().await.unwrap().unwrap();
+        assert_eq!((open.state.unwrap().0, open.control), (vec![1], Some(vec![3])), "it stays");
+        let ahead = Record::Control { job: "j".into(), control: control(4).unwrap() };
+        storage.persist(&ahead).await.unwrap();
         assert_eq!(storage.open_job().await.unwrap().unwrap().answered, None);
         let answered = Record::Answered { job: "j".into(), number: (3, 1) };
         storage.persist(&answered).await.unwrap();
@@ -466,11 +490,14 @@ mod tests {
         assert_eq!(storage.datasets().await.unwrap(), [row]);
         let open = storage.open_job().await.unwrap().unwrap();
         assert_eq!(open.state, Some((vec![1], vec![2])));
-        assert_eq!(open.answered, Some((3, 1)));
+        assert_eq!((open.answered, open.control), (Some((3, 1)), Some(vec![4])));
         let (entry, job) = (Some(entry(2)), "j".to_owned());
         let ended = Record::Ended { entry, job, outcome: "done".into() };
         storage.persist(&ended).await.unwrap();
         assert!(storage.open_job().await.unwrap().is_none());
+        let left = sqlx::query("SELECT control IS NULL AND epoch IS NULL FROM job");
+        let left = left.fetch_one(&storage.pool).await.unwrap();
+        assert!(left.get::<bool, _>(0), "nothing of it is kept");
         assert_eq!(storage.book_lines().await.unwrap().len(), 3);
         // A job that ended does not come back, whatever asks for it.
         assert!(storage.persist(&accepted(3, "j")).await.is_err());
@@ -504,7 +531,7 @@ mod tests {
         assert_eq!(storage.datasets().await.unwrap()[0].declared_records, 9);
         let job = storage.open_job().await.unwrap().unwrap();
         assert_eq!((job.epoch, job.answered), (Some(vec![1]), Some((3, 1))));
-        assert_eq!(job.state, Some((vec![2], vec![3])));
+        assert_eq!((job.state, job.control), (Some((vec![2], vec![3])), None));
         assert_eq!(storage.checkpoints("j").await.unwrap(), []);
     }
 

@@ -55,6 +55,15 @@ pub struct Source<'a> {
     pub rows: &'a [u32],
 }
 
+/// What SCAFFOLD changes in local training (Karimireddy et al. 2020, "SCAFFOLD", Algorithm 1, line 10).
+#[derive(Debug, Clone, Copy)]
+pub struct Correction<'a> {
+    /// Added to the mean gradient of every step: `c - c_i`, of length d.
+    pub shift: &'a [f64],
+    /// Steps to take, in as many passes over the records as that needs: in place of the epochs.
+    pub steps: u32,
+}
+
 /// Trains on the union of the sources from `initial` and returns the parameters. With no records
 /// or no epochs these are the initial ones.
 ///
@@ -67,6 +76,21 @@ pub fn train(
     initial: Vec<f32>,
     settings: &LocalTraining,
 ) -> Result<Vec<f32>, TrainerError> {
+    train_corrected(trainer, sources, norm, initial, settings, None)
+}
+
+/// As [`train`], with corrected steps, where a correction is given.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_corrected(
+    trainer: &mut dyn Trainer,
+    sources: &[Source<'_>],
+    norm: &Normalisation,
+    initial: Vec<f32>,
+    settings: &LocalTraining,
+    correction: Option<Correction<'_>>,
+) -> Result<Vec<f32>, TrainerError> {
     let mut order: Vec<(usize, u32)> = sources
         .iter()
         .enumerate()
@@ -75,11 +99,17 @@ pub fn train(
     let mut rng = ChaCha20Rng::seed_from_u64(settings.seed);
     let mut parameters = initial.clone();
     let tied = settings.proximal > 0.0;
+    let batch = settings.batch_size.max(1);
+    let shift = correction.map_or(&[][..], |correction| correction.shift);
+    let mut left = correction.map(|correction| correction.steps as usize);
+    let epochs = correction.map_or(settings.epochs, |correction| {
+        correction.steps.div_ceil(u32::try_from(order.len().div_ceil(batch)).unwrap_or(1).max(1))
+    });
     let mut state = State::new(settings.optimiser, parameters.len());
     let (mut inputs, mut row, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..settings.epochs {
+    for _ in 0..epochs {
         shuffle(&mut order, &mut rng);
-        for step in order.chunks(settings.batch_size.max(1)) {
+        for step in order.chunks(batch).take(left.unwrap_or(usize::MAX)) {
             let mut total = vec![0.0; parameters.len()];
             // A large batch is never in memory as a whole.
             for group in step.chunks(GROUP) {
@@ -101,8 +131,13 @@ pub fn train(
                     *t += mu * (f64::from(*p) - f64::from(*start));
                 }
             }
-            state.apply(&mut parameters, &total, step.len() as f64);
+            let records = step.len() as f64;
+            for (t, shift) in total.iter_mut().zip(shift) {
+                *t += records * shift;
+            }
+            state.apply(&mut parameters, &total, records);
         }
+        left = left.map(|left| left.saturating_sub(order.len().div_ceil(batch)));
     }
     Ok(parameters)
 }
@@ -238,6 +273,41 @@ mod tests {
         };
         let (free, weak, strong) = (distance(0.0), distance(0.1), distance(5.0));
         assert!(strong < 0.2 * free && weak < free, "{free} {weak} {strong}");
+    }
+
+    /// On top of the mean gradient, in exactly so many steps: where the plain ones end is known, and
+    /// the shift moves each of them by the learning rate.
+    #[test]
+    fn a_correction_shifts_every_step_and_fixes_their_number() {
+        let data = ring(100);
+        let rows: Vec<u32> = (0..100).collect();
+        let model = ModelSpec::Mlp { hidden: vec![] };
+        let norm = Normalisation::identity(2);
+        let initial = ParameterLayout::of(&model, 2, 1).initial_parameters(3);
+        let mut trainer = ReferenceTrainer::new(&model, 2, 1);
+        let optimiser = Optimiser::Sgd { learning_rate: 0.5, momentum: 0.0 };
+        let mut run = |epochs, batch_size, rows: &[u32], correction| {
+            let settings = LocalTraining { epochs, batch_size, optimiser, seed: 1, proximal: 0.0 };
+            let source = [Source { dataset: &data, rows }];
+            train_corrected(&mut trainer, &source, &norm, initial.clone(), &settings, correction)
+                .unwrap()
+        };
+        let plain = run(1, 100, &rows, None);
+        let shift = [2.0, -1.0, 0.0];
+        let shifted = run(9, 100, &rows, Some(Correction { shift: &shift, steps: 1 }));
+        for ((a, b), expected) in plain.iter().zip(&shifted).zip([1.0, -0.5, 0.0]) {
+            assert!((a - b - expected).abs() < 1e-6, "{a} {b} {expected}");
+        }
+        // Four batches a pass, the last one short: two passes are eight steps, and seven are one less.
+        let none = [0.0; 3];
+        let steps = |steps| Some(Correction { shift: &none, steps });
+        let two = run(2, 32, &rows, None);
+        assert_eq!(run(1, 32, &rows, steps(8)), two);
+        let seven = run(1, 32, &rows, steps(7));
+        assert!(seven != two && seven != run(1, 32, &rows, steps(6)));
+        // A single record is passed over as often as it takes; none moves nothing.
+        assert_eq!(run(1, 32, &rows[..1], steps(5)), run(5, 32, &rows[..1], None));
+        assert_eq!(run(1, 32, &[], steps(5)), initial);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod manifest;
 pub mod plan;
 pub mod reference;
+mod scaffold;
 pub mod schedule;
 pub mod server_rule;
 pub mod spec;

@@ -25,6 +25,7 @@ use crate::evaluation::{RECORD_NORM, Rules};
 use crate::history::Evaluations;
 use crate::layout::ParameterLayout;
 use crate::manifest::{JobHash, Manifest, ManifestError};
+use crate::scaffold;
 use crate::schedule::Schedule;
 use crate::spec::{JobSpec, LocalSpec, PrivacyMode, SecureAggregationSpec};
 use crate::state::ModelState;
@@ -88,6 +89,9 @@ pub struct OperationPlan {
     pub unit: Unit,
     /// How an agency trains between rounds, where its whole change of the model travels.
     pub local: Option<LocalSpec>,
+    /// With SCAFFOLD, the steps K that every agency takes in a round; absent without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_steps: Option<u32>,
     /// The private release; absent in mode `none`.
     pub release: Option<Release>,
     /// In compact encoding, what the rotations of all rounds follow from: the job's hash, which the
@@ -201,6 +205,14 @@ impl OperationPlan {
         Some(Rotation::new(turned, seed.0))
     }
 
+    /// With SCAFFOLD, K times the agencies' learning rate in a 0-based round of training: how far a
+    /// mean gradient of one takes a model. Products alone, so that every party has the same bits.
+    #[must_use]
+    pub fn local_distance(&self, training_round: u32) -> Option<f64> {
+        let (steps, local) = (self.local_steps?, self.local?);
+        Some(scaffold::distance(steps, &local, training_round))
+    }
+
     /// Signed integers as lanes of a vector.
     #[must_use]
     pub fn to_lanes(&self, values: &[i64]) -> Lanes {
@@ -256,12 +268,10 @@ impl Plan {
         }
         let attempts = spec.training.rounds + spec.secure_aggregation.spare_attempts;
         let total: u64 = manifest.roster.iter().map(|r| r.declared_records).sum();
+        let fit = 1.0 - spec.evaluation.map_or(0.0, |e| e.holdout);
         let batch = match spec.training.local {
             Some(_) => f64::from(thresholds.n),
-            None => {
-                let trained = 1.0 - spec.evaluation.map_or(0.0, |e| e.holdout);
-                spec.privacy.sampling_rate * total as f64 * trained
-            }
+            None => spec.privacy.sampling_rate * total as f64 * fit,
         };
         let adaptive = spec.privacy.adaptive_clip;
         let dimensions = Dimensions {
@@ -296,6 +306,9 @@ impl Plan {
             kinds.evaluation.as_ref().and_then(|e| evaluations::rules(spec, e, thresholds.n));
         let job = manifest.hash()?;
         kinds.training.rotation_key = spec.privacy.compact.map(|_| job.0);
+        let each = spec.privacy.sampling_rate * fit * total as f64 / f64::from(thresholds.n);
+        let controlled = spec.training.local.filter(|local| local.scaffold);
+        kinds.training.local_steps = controlled.map(|local| scaffold::steps(&local, each));
         Ok(Self {
             job,
             roster: roster(manifest, thresholds)?,
@@ -335,7 +348,8 @@ impl Plan {
     /// The state every party starts from.
     pub fn initial_state(&self, manifest: &Manifest) -> ModelState {
         let training = &manifest.spec.training;
-        let mut state = ModelState::initial(&self.layout, self.numeric_features, training.seed);
+        let mut state = ModelState::initial(&self.layout, self.numeric_features, training.seed)
+            .with_control(training);
         state.evaluations = self.rules.map(|_| Evaluations::default());
         match &training.server {
             Some(rule) => {
@@ -345,7 +359,8 @@ impl Plan {
         }
     }
 
-    /// The next state from a round's sum (signed integers, length as planned).
+    /// The next state from a round's sum (signed integers, length as planned) over the vectors of so
+    /// many `survivors`.
     ///
     /// # Errors
     /// If the job is over or the length is wrong.
@@ -354,6 +369,7 @@ impl Plan {
         manifest: &Manifest,
         state: &ModelState,
         sum: &[i64],
+        survivors: usize,
     ) -> Result<ModelState, PlanError> {
         let Some(operation) = self.next(state) else {
             return Err(PlanError::Size("the job has no further round".into()));
@@ -384,6 +400,12 @@ impl Plan {
                 } else {
                     let exact = sum.iter().map(|v| *v as f64);
                     next.apply_training(training, round, exact, scale, self.batch);
+                }
+                let distance = operation.local_distance(round);
+                if let (Some(distance), Some(control)) = (distance, &mut next.control) {
+                    let exact = sum.iter().map(|v| *v as f64);
+                    let divisor = scale * distance * self.batch;
+                    scaffold::step(control, exact, divisor, survivors as f64 / self.batch);
                 }
                 let counted = operation.count_scale.zip(sum.last());
                 if let (Some((unit, count)), Some(rule)) =
@@ -635,6 +657,7 @@ fn with_noise(
         local: shape.local(operation),
         release: Some(release),
         rotation_key: None,
+        local_steps: None,
     })
 }
 
@@ -664,8 +687,9 @@ fn without_noise(
         local,
         release: None,
         rotation_key: None,
+        local_steps: None,
     })
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -284,6 +284,10 @@ impl JobSpec {
     }
 
     fn validate_local(&self) -> Result<(), SpecError> {
+        if let Some((field, problem)) = crate::scaffold::problem(&self.training, self.privacy.mode)
+        {
+            return Err(SpecError::new(field, problem));
+        }
         match (self.privacy.mode, &self.training.local) {
             (PrivacyMode::Silo, None) => Err(SpecError::new(
                 "training.local",

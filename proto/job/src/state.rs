@@ -22,6 +22,9 @@ pub struct ModelState {
     pub momentum: Vec<f32>,
     /// Adam's second moment, same length; absent with SGD.
     pub second_moment: Option<Vec<f32>>,
+    /// SCAFFOLD's control variate c, the mean over all agencies of theirs, same length; absent
+    /// without.
+    pub control: Option<Vec<f32>>,
     /// Means and scales of the numeric features; identity before the statistics round.
     pub normalisation: Normalisation,
     /// The next round's clip norm over the job's, once adaptive clipping has moved it.
@@ -47,6 +50,8 @@ pub struct StateError(pub String);
 const MAGIC: &[u8; 8] = b"TRBSTAT1";
 /// With a second moment.
 const MAGIC_ADAM: &[u8; 8] = b"TRBSTAT2";
+/// With a control variate. No job has both.
+const MAGIC_SCAFFOLD: &[u8; 8] = b"TRBSTAT3";
 
 /// Adam's decay of the second moment and what is added under it: those of Reddi et al. 2021, section
 /// 5, but for an epsilon that leaves small gradients of large models alone.
@@ -81,6 +86,7 @@ impl ModelState {
             parameters: layout.initial_parameters(seed),
             momentum: vec![0.0; layout.total()],
             second_moment: None,
+            control: None,
             normalisation: Normalisation::identity(numeric_features),
             clip_factor: None,
             evaluations: None,
@@ -103,6 +109,20 @@ impl ModelState {
     pub fn released(&self) -> &[f32] {
         let best = self.evaluations.as_ref().and_then(|e| e.best.as_ref());
         best.map_or(&self.parameters, |best| &best.parameters)
+    }
+
+    /// The same state with a control variate of zeros if the job trains with SCAFFOLD.
+    #[must_use]
+    pub fn with_control(self, training: &TrainingSpec) -> Self {
+        let scaffold = training.local.is_some_and(|local| local.scaffold);
+        let control = scaffold.then(|| vec![0.0; self.parameters.len()]);
+        Self { control, ..self }
+    }
+
+    /// Whether every number of the model, and of its control variate, is finite.
+    pub fn is_finite(&self) -> bool {
+        let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
+        finite(&self.parameters) && self.control.as_deref().is_none_or(finite)
     }
 
     /// The next training round's clip norm over the job's.
@@ -177,17 +197,28 @@ impl ModelState {
         tributary_secagg::hash("tributary/state/v1", &[&job.0, &self.encode()])
     }
 
+    /// Length of [`Self::encode`]: it follows from the job, but for 8 bytes of a clip norm that has
+    /// moved.
+    pub fn encoded_len(&self) -> usize {
+        let third = usize::from(self.second_moment.is_some() || self.control.is_some());
+        let floats = self.parameters.len() * (2 + third) + self.normalisation.mean.len() * 2;
+        20 + floats * 4 + self.clip_factor.map_or(0, |_| 8)
+    }
+
     /// Canonical bytes, little endian.
     pub fn encode(&self) -> Vec<u8> {
         let n = &self.normalisation;
-        let second = self.second_moment.as_deref();
-        let floats = self.parameters.len() * 3 + n.mean.len() * 2;
-        let mut out = Vec::with_capacity(8 + 12 + floats * 4);
-        out.extend_from_slice(if second.is_some() { MAGIC_ADAM } else { MAGIC });
+        let (second, control) = (self.second_moment.as_deref(), self.control.as_deref());
+        let mut out = Vec::with_capacity(self.encoded_len());
+        out.extend_from_slice(match (second, control) {
+            (Some(_), _) => MAGIC_ADAM,
+            (None, Some(_)) => MAGIC_SCAFFOLD,
+            (None, None) => MAGIC,
+        });
         out.extend_from_slice(&self.completed.to_le_bytes());
         out.extend_from_slice(&(self.parameters.len() as u32).to_le_bytes());
         out.extend_from_slice(&(n.mean.len() as u32).to_le_bytes());
-        let second = second.unwrap_or_default();
+        let second = second.or(control).unwrap_or_default();
         for slice in [&self.parameters[..], &self.momentum, second, &n.mean, &n.inverse_sd] {
             for v in slice {
                 out.extend_from_slice(&v.to_le_bytes());
@@ -206,7 +237,8 @@ impl ModelState {
     /// features; anything else is refused.
     pub fn decode(bytes: &[u8], parameters: usize, features: usize) -> Result<Self, StateError> {
         let adam = bytes.starts_with(MAGIC_ADAM);
-        let vectors = if adam { 3 } else { 2 };
+        let scaffold = bytes.starts_with(MAGIC_SCAFFOLD);
+        let vectors = if adam || scaffold { 3 } else { 2 };
         let expected = 20 + (parameters * vectors + features * 2) * 4;
         let wrong = || StateError(format!("{} bytes, expected {expected}", bytes.len()));
         let (bytes, rest) = bytes.split_at_checked(expected).ok_or_else(wrong)?;
@@ -227,7 +259,7 @@ impl ModelState {
             w.copy_from_slice(&header[8 + i * 4..12 + i * 4]);
             u32::from_le_bytes(w)
         };
-        if !adam && &header[..8] != MAGIC {
+        if !adam && !scaffold && &header[..8] != MAGIC {
             return Err(StateError("unknown format".into()));
         }
         if word(1) as usize != parameters || word(2) as usize != features {
@@ -240,6 +272,7 @@ impl ModelState {
             parameters: take(parameters),
             momentum: take(parameters),
             second_moment: adam.then(|| take(parameters)),
+            control: scaffold.then(|| take(parameters)),
             normalisation: Normalisation { mean: take(features), inverse_sd: take(features) },
             clip_factor,
             evaluations,
@@ -248,7 +281,7 @@ impl ModelState {
 }
 
 /// `base^exponent` by squaring: products alone, in an order that the exponent fixes.
-fn power(base: f64, mut exponent: u32) -> f64 {
+pub(crate) fn power(base: f64, mut exponent: u32) -> f64 {
     let (mut square, mut out) = (base, 1.0);
     while exponent > 0 {
         if exponent % 2 == 1 {

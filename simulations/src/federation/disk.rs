@@ -19,6 +19,7 @@ struct Job {
     epoch: Option<Secret>,
     state: Option<(Vec<u8>, Vec<u8>)>,
     answered: Option<(u32, u8)>,
+    control: Option<Secret>,
 }
 
 impl Disk {
@@ -28,7 +29,14 @@ impl Disk {
             Record::Book(entry) => self.book.push(entry),
             Record::Accepted { entry, job, manifest } => {
                 self.book.extend(entry);
-                let new = Job { hash: job, manifest, epoch: None, state: None, answered: None };
+                let new = Job {
+                    hash: job,
+                    manifest,
+                    epoch: None,
+                    state: None,
+                    answered: None,
+                    control: None,
+                };
                 self.job = Some(new);
             }
             Record::Epoch { job, secret } => {
@@ -41,9 +49,15 @@ impl Disk {
                     stored.answered = Some(number);
                 }
             }
-            Record::State { job, state, certificate } => {
+            Record::State { job, state, certificate, control } => {
                 if let Some(stored) = self.job_mut(&job) {
                     stored.state = Some((state, certificate));
+                    stored.control = control.or(stored.control.take());
+                }
+            }
+            Record::Control { job, control } => {
+                if let Some(stored) = self.job_mut(&job) {
+                    stored.control = Some(control);
                 }
             }
             // A simulation has one process, which does not contradict itself.
@@ -71,6 +85,7 @@ impl Disk {
             epoch: job.epoch.as_ref().map(|secret| secret.0.to_vec()),
             state: job.state.clone(),
             answered: job.answered,
+            control: job.control.as_ref().map(|control| control.0.to_vec()),
         })
     }
 
@@ -90,6 +105,7 @@ mod tests {
             job: job.into(),
             state: vec![bytes],
             certificate: vec![0],
+            control: None,
         };
         let ended =
             |job: &str| Record::Ended { entry: None, job: job.into(), outcome: String::new() };

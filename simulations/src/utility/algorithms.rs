@@ -14,6 +14,8 @@ pub enum Algorithm {
     FedAvg,
     /// FedAvg with a proximal term (Li et al. 2020).
     FedProx,
+    /// FedAvg with control variates (Karimireddy et al. 2020).
+    Scaffold,
     /// FedAvg with momentum at the server (Hsu, Qi, Brown 2019).
     FedAvgM,
     /// An adaptive step at the server (Reddi et al. 2021).
@@ -26,9 +28,10 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Those that train between rounds.
-    pub const LOCAL: [Self; 6] = [
+    pub const LOCAL: [Self; 7] = [
         Self::FedAvg,
         Self::FedProx,
+        Self::Scaffold,
         Self::FedAvgM,
         Self::FedAdagrad,
         Self::FedAdam,
@@ -41,6 +44,7 @@ impl Algorithm {
             Self::FedSgd => "fedsgd",
             Self::FedAvg => "fedavg",
             Self::FedProx => "fedprox",
+            Self::Scaffold => "scaffold",
             Self::FedAvgM => "fedavgm",
             Self::FedAdagrad => "fedadagrad",
             Self::FedAdam => "fedadam",
@@ -62,6 +66,7 @@ impl Algorithm {
             proximal,
             optimiser: OptimiserKind::Sgd,
             decay: 1.0,
+            scaffold: self == Self::Scaffold,
         });
         let adaptive =
             |rule, rate| (Some(ServerRule { rule, beta1: 0.9, beta2: 0.99, tau: 0.01 }), rate);

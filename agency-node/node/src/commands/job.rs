@@ -126,7 +126,13 @@ mod tests {
         let registered = book.register("d", limit, at, &identity).unwrap();
         storage.append_book(&registered).await.unwrap();
         // A manifest from another version: abandoning must not need to understand it.
-        let stored = StoredJob { manifest: "{}".into(), epoch: None, state: None, answered: None };
+        let stored = StoredJob {
+            manifest: "{}".into(),
+            epoch: None,
+            state: None,
+            answered: None,
+            control: None,
+        };
         let hex = hex::encode(stored.hash());
         let cost = crate::fixtures::cost(&[(ReleaseKind::Training, 10.0, 2)]);
         let entry = book.reserve("d", &hex, &cost, at, &identity).unwrap();

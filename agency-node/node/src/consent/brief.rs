@@ -61,6 +61,9 @@ pub struct Work {
     pub statistics: bool,
     /// Passes over the records between two rounds; 0 for one step a round.
     pub local_epochs: u32,
+    /// With SCAFFOLD, the steps that take their place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_steps: Option<u32>,
     /// Estimate of memory, MiB.
     pub memory_mib: u64,
 }
@@ -212,6 +215,7 @@ fn work(manifest: &Manifest, plan: &Plan, declared: u64) -> Work {
         training_rounds: spec.training.rounds,
         statistics: plan.statistics.is_some(),
         local_epochs: spec.training.local.map_or(0, |local| local.epochs),
+        local_steps: plan.training.local_steps,
         memory_mib: resources::memory_mib(spec, plan, declared),
     }
 }

@@ -32,7 +32,7 @@ pub fn vector(
     // As a node does: the noise comes first, from a generator of its own.
     let mut apart = SecretRng::danger_deterministic(apart(seed));
     let noise = noise.map(|n| n.prepare(operation.vector_len as usize, &mut apart));
-    let made = super::vector::make(operation, data, trainer, state, noise, &mut rng)?;
+    let made = super::vector::make(operation, data, trainer, state, None, noise, &mut rng)?;
     Ok(made.lanes)
 }
 

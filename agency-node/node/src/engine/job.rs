@@ -6,13 +6,14 @@ use tributary_secagg::{Fault, Limits, NodeEpoch, NodeIndex, NodeSeat, ResultQc};
 use tributary_training::{Dataset, Trainer};
 use tributary_wire::session::{RefusalCode, ReportCode};
 
+use super::control::Control;
 use super::epoch::Keys;
 use super::history::History;
 use super::reserve::Reserve;
 use super::round::Running;
 use super::standing::planned_epsilon;
 use super::transfer::Transfer;
-use super::{DatasetSource, Output, Setup, StoredJob, report};
+use super::{DatasetSource, Output, Secret, Setup, StoredJob, report};
 use crate::book::{JobCost, ProtectedUnit};
 use crate::policy::Refusal;
 
@@ -30,6 +31,8 @@ pub struct ActiveJob {
     pub(super) trainer: Box<dyn Trainer>,
     pub(super) noise: Noise,
     pub(super) reserve: Reserve,
+    /// The agency's control variate, where the job trains with SCAFFOLD.
+    pub(super) control: Option<Control>,
     pub(super) costs: Costs,
     /// Version of the dataset that was read.
     pub(super) dataset_version: String,
@@ -92,6 +95,7 @@ impl ActiveJob {
             job: job_cost(&manifest, &plan)?,
         };
         let (state, epsilon) = (plan.initial_state(&manifest), planned_epsilon(&plan));
+        let control = state.control.as_ref().map(|shared| Control::new(shared.len()));
         Ok(Self {
             keys: Keys::default(),
             certificate: None,
@@ -105,6 +109,7 @@ impl ActiveJob {
             trainer,
             noise,
             reserve: Reserve::default(),
+            control,
             costs,
             dataset_version,
             epsilon,
@@ -120,6 +125,15 @@ impl ActiveJob {
         let mut job = Self::prepare(setup, manifest, plan).map_err(|e| e.to_string())?;
         if let Some((state, certificate)) = &stored.state {
             job.adopt(state, certificate)?;
+        }
+        if let Some(control) = &mut job.control {
+            let found = stored.control.as_deref();
+            match found.map(|bytes| Control::decode(bytes, control.value().len())) {
+                Some(Some(kept)) => *control = kept,
+                // The two are written together: going on with zeros would bias every later round.
+                None if stored.state.is_none() => {}
+                _ => return Err("the stored control variate is missing or damaged".into()),
+            }
         }
         let keys = stored.epoch.as_ref().map(|secret| {
             NodeEpoch::from_secret_bytes(&job.plan.roster, secret).map_err(|e| e.to_string())
@@ -140,6 +154,9 @@ impl ActiveJob {
             return Err("a state of another optimiser than the job's".into());
         }
         self.plan.check_evaluations(&state).map_err(|e| e.to_string())?;
+        if state.control.is_some() != self.state.control.is_some() {
+            return Err("a state of another algorithm than the job's".into());
+        }
         let certificate =
             ResultQc::decode(certificate, &self.limits()).map_err(|e| e.to_string())?;
         certificate.verify(&self.plan.roster).map_err(|e| e.to_string())?;
@@ -158,6 +175,16 @@ impl ActiveJob {
         self.state = state;
         self.certificate = Some(certificate);
         Ok(())
+    }
+
+    /// Moves the agency's control variate as the newest certificate says; its bytes, to be stored
+    /// together with the state.
+    pub(super) fn settle_control(&mut self) -> Option<Secret> {
+        let control = self.control.as_mut()?;
+        if let Some(certificate) = &self.certificate {
+            control.settle(self.state.completed, certificate, self.me);
+        }
+        Some(control.encode())
     }
 
     /// The job's hash.

@@ -8,6 +8,7 @@
 //! repeated: its number was marked as used durably before the first message of it left.
 
 pub mod audit;
+mod control;
 mod ending;
 mod epoch;
 mod history;
@@ -164,7 +165,7 @@ pub enum Record {
         /// Epoch and restart.
         number: (u32, u8),
     },
-    /// A certified state.
+    /// A certified state, with what follows from it at this agency: all of it durable, or none.
     State {
         /// The job's hash, hex.
         job: String,
@@ -172,6 +173,15 @@ pub enum Record {
         state: Vec<u8>,
         /// The result quorum's certificate.
         certificate: Vec<u8>,
+        /// This agency's control variate; `None`, and what is there stays, in a job without. Secret.
+        control: Option<Secret>,
+    },
+    /// This agency's control variate with what the vector that is about to leave would make of it.
+    Control {
+        /// The job's hash, hex.
+        job: String,
+        /// Secret.
+        control: Secret,
     },
     /// The aggregator's signed word of where its record ends.
     Checkpoint {
@@ -215,7 +225,7 @@ pub enum Record {
     Pinned(PeerRow),
 }
 
-/// Bytes of secret keys on their way to the state database: wiped when dropped, never printed.
+/// Bytes of secret keys, or of what is derived from records, on their way to the state database: wiped when dropped, never printed.
 pub struct Secret(pub zeroize::Zeroizing<Vec<u8>>);
 
 impl std::fmt::Debug for Secret {
@@ -234,6 +244,8 @@ pub struct StoredJob {
     pub state: Option<(Vec<u8>, Vec<u8>)>,
     /// The newest epoch and restart that were answered.
     pub answered: Option<(u32, u8)>,
+    /// Bytes of the agency's control variate.
+    pub control: Option<Vec<u8>>,
 }
 
 impl StoredJob {

@@ -101,6 +101,7 @@ mod tests {
             count_scale: None,
             release: None,
             rotation_key: None,
+            local_steps: None,
             holdout: 0.0,
         }
     }

@@ -7,6 +7,7 @@ use tributary_secagg::{
 };
 use tributary_wire::session::ReportCode;
 
+use super::control::Control;
 use super::job::ActiveJob;
 use super::{Now, Output, Record, Secret, Setup, vector};
 use crate::audit::Event;
@@ -23,6 +24,8 @@ pub(super) struct Running {
     params: Digest,
     /// The state after this round, until a result quorum has signed it.
     provisional: Option<ModelState>,
+    /// The agency's control variate if this attempt's vector comes to count.
+    control: Option<Vec<f32>>,
     /// Whether it is paid for.
     pub(super) charged: bool,
     /// Whose vectors are in the sum, once it is open.
@@ -99,6 +102,15 @@ impl ActiveJob {
         if self.plan().privacy.is_none() {
             self.check_exact_sum(book, round, &start.cohort)?;
         }
+        let undecided = self.control.as_ref().and_then(|control| control.undecided(round));
+        if let Some(earlier) = undecided.filter(|_| operation.local_steps.is_some()) {
+            // A wrong guess would bias everybody's model for the rest of the job.
+            let text = format!(
+                "this node cannot tell whether its vector of round {earlier} is in the model, and so \
+                 not what its control variate is; it sits out until the job ends"
+            );
+            return Err(GiveUp(ReportCode::TrainingFailed, text));
+        }
         let attempt = start.view.attempt;
         let view = RoundView {
             round,
@@ -131,6 +143,7 @@ impl ActiveJob {
             operation,
             params,
             provisional: None,
+            control: None,
             charged: false,
             survivors: None,
         });
@@ -229,10 +242,12 @@ impl ActiveJob {
             &self.data,
             self.trainer.as_mut(),
             &self.state,
+            self.control.as_ref().map(Control::value),
             noise,
             &mut rng,
         )
         .map_err(failed)?;
+        running.control = made.control;
         if made.non_finite > 0 {
             let text = format!(
                 "{} records or persons had no finite gradient and count as zero",
@@ -281,6 +296,11 @@ impl ActiveJob {
             GiveUp(code, e.to_string())
         })?;
         running.charged = true;
+        if let (Some(control), Some(value)) = (&mut self.control, running.control.take()) {
+            control.propose(running.round, running.machine.ctx(), value);
+            let control = control.encode();
+            out.push(Output::Persist(Record::Control { job: hex.clone(), control }));
+        }
         out.push(Output::Persist(Record::Book(entry)));
         let (rdp, epsilon_spent) = book.spent_with(&dataset, &hex).unwrap_or((0.0, None));
         out.push(Output::Audit(Event::Release {
@@ -317,9 +337,9 @@ impl ActiveJob {
         let signed = running.operation.from_lanes(sum);
         let next = self
             .plan()
-            .apply(self.manifest(), &self.state, &signed)
+            .apply(self.manifest(), &self.state, &signed, survivors.len())
             .map_err(|e| GiveUp(ReportCode::StateMismatch, e.to_string()))?;
-        if next.parameters.iter().any(|p| !p.is_finite()) {
+        if !next.is_finite() {
             let text = "the model is not finite any more; lower the learning rate".to_owned();
             return Err(GiveUp(ReportCode::NonFinite, text));
         }
@@ -340,19 +360,18 @@ impl ActiveJob {
             let text = "a certificate for a state this node did not arrive at".to_owned();
             return Err(GiveUp(ReportCode::StateMismatch, text));
         };
-        out.push(Output::Persist(Record::State {
-            job: self.hex(),
-            state: next.encode(),
-            certificate: qc.encode(),
-        }));
+        let (state, certificate) = (next.encode(), qc.encode());
+        self.state = next;
+        self.certificate = Some(qc);
+        self.running = None;
+        let control = self.settle_control();
+        let job = self.hex();
+        out.push(Output::Persist(Record::State { job, state, certificate, control }));
         if let (Some((round, attempt)), Some(survivors)) = (number, survivors) {
             let survivors = survivors.iter().map(|node| self.agency_name(node)).collect();
             let job = self.hex();
             out.push(Output::Audit(Event::RoundCertified { job, round, attempt, survivors }));
         }
-        self.state = next;
-        self.certificate = Some(qc);
-        self.running = None;
         Ok(())
     }
 }

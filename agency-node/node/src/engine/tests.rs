@@ -6,5 +6,6 @@ mod disk;
 mod keys;
 mod offers;
 mod paths;
+mod scaffold;
 mod stopping;
 mod sums;

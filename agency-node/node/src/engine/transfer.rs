@@ -29,7 +29,10 @@ impl ActiveJob {
             Ok(Some(Arrived { state, certificate })) => {
                 let round = self.state.completed;
                 out.push(Output::Note(format!("caught up with the job at round {round}")));
-                out.push(Output::Persist(Record::State { job: self.hex(), state, certificate }));
+                // A vector whose certificate this node missed may be in the sum all the same.
+                let control = self.settle_control();
+                let job = self.hex();
+                out.push(Output::Persist(Record::State { job, state, certificate, control }));
             }
             Err(text) => {
                 self.transfer = None;
@@ -73,7 +76,8 @@ impl ActiveJob {
     /// Fewest and most bytes of a state of this job.
     fn state_bytes(&self) -> (usize, usize) {
         let plan = self.plan();
-        let vectors = if self.state.second_moment.is_some() { 3 } else { 2 };
+        let third = self.state.second_moment.is_some() || self.state.control.is_some();
+        let vectors = 2 + usize::from(third);
         let least = 20 + (plan.layout.total() * vectors + plan.numeric_features * 2) * 4;
         // A clip norm that has moved travels at the end, and then the evaluations so far.
         let clip = if plan.training.count_scale.is_some() { 8 } else { 0 };

@@ -3,13 +3,15 @@
 //! The order of the privacy argument (see `dp/`): what leaves this function is the only thing
 //! derived from records that is ever sent, and only masked.
 
+mod scaffold;
+
 use rand_core::RngCore as _;
 use tributary_dp::{PreparedNoise, SecretRng, Unit};
 use tributary_job::plan::MAX_RECORDS_PER_NODE;
 use tributary_job::spec::{LocalSpec, OptimiserKind};
 use tributary_job::{ModelState, Operation, OperationPlan};
 use tributary_secagg::Lanes;
-use tributary_training::local::{LocalTraining, Optimiser, Source, train};
+use tributary_training::local::{Correction, LocalTraining, Optimiser, Source, train_corrected};
 use tributary_training::quality;
 use tributary_training::{Batch, Dataset, MICROBATCH, Persons, Rows, Trainer, TrainerError};
 
@@ -22,22 +24,35 @@ pub(super) struct Made {
     pub(super) lanes: Lanes,
     /// Records (or persons) without a finite gradient. Stays at the agency.
     pub(super) non_finite: usize,
+    /// With SCAFFOLD, the agency's control variate if this vector is in a certified sum. Stays there.
+    pub(super) control: Option<Vec<f32>>,
 }
 
 /// Makes the vector and uses the noise up. The plan's unit is what is sampled and clipped; persons need
 /// a table that says whose each record is. An empty sample still gives zeros plus noise: whether
-/// anything was drawn must not show.
+/// anything was drawn must not show. `control` is the agency's control variate, which SCAFFOLD needs.
 pub(super) fn make(
     operation: &OperationPlan,
     data: &Dataset,
     trainer: &mut dyn Trainer,
     state: &ModelState,
+    control: Option<&[f32]>,
     noise: Option<PreparedNoise>,
     rng: &mut SecretRng,
 ) -> Result<Made, String> {
     if operation.release.is_some() && noise.is_none() {
         return Err("a private release without its noise".into());
     }
+    if operation.release.is_some() && operation.local_steps.is_some() {
+        return Err(
+            "a private release with control variates, in which its noise would add up".into()
+        );
+    }
+    // Rounds of training: without one of statistics before them, and evaluations among them.
+    let statistics = u32::from(!state.normalisation.mean.is_empty());
+    let evaluations = state.evaluations.as_ref().map_or(0, |e| e.sums.len() as u32);
+    let round = state.completed.saturating_sub(statistics + evaluations);
+    let variates = scaffold::Variates::of(operation, round, state, control)?;
     let unit = operation.unit;
     // A table with persons leaves out what is beyond a person's maximum; one record more could push
     // another one out, which a release that protects single records does not cover.
@@ -82,7 +97,15 @@ pub(super) fn make(
                     Some(_) => (0..units as u32).collect(),
                 };
                 rows.retain(|unit| !is_held_out(operation, persons, data, *unit));
-                local_change(operation, local, data, &rows, trainer, state, rng)?
+                local_change(
+                    operation,
+                    (local, round),
+                    data,
+                    &rows,
+                    trainer,
+                    (state, variates.as_ref()),
+                    rng,
+                )?
             }
             None => {
                 let mut sample = tributary_dp::poisson_sample(units, operation.sampling_rate, rng)
@@ -104,10 +127,11 @@ pub(super) fn make(
         let (found, planned) = (integers.len(), operation.vector_len);
         return Err(format!("a vector of {found} coordinates, the plan says {planned}"));
     }
+    let control = variates.map(|variates| variates.moved(&integers, scale));
     if let Some(noise) = noise {
         noise.add_to(&mut integers).map_err(|e| e.to_string())?;
     }
-    Ok(Made { lanes: operation.to_lanes(&integers), non_finite })
+    Ok(Made { lanes: operation.to_lanes(&integers), non_finite, control })
 }
 
 /// What a node's units sum up to, before anything is rounded.
@@ -193,18 +217,14 @@ fn mean(mut sum: Vec<f64>, records: usize) -> Vec<f64> {
 /// diverges here contributes exact zeros.
 fn local_change(
     operation: &OperationPlan,
-    local: &LocalSpec,
+    (local, round): (&LocalSpec, u32),
     data: &Dataset,
     rows: &[u32],
     trainer: &mut dyn Trainer,
-    state: &ModelState,
+    (state, variates): (&ModelState, Option<&scaffold::Variates<'_>>),
     rng: &mut SecretRng,
 ) -> Result<Sum, String> {
-    // Rounds of training: without one of statistics before them, and evaluations among them.
-    let statistics = u32::from(!state.normalisation.mean.is_empty());
-    let evaluations = state.evaluations.as_ref().map_or(0, |e| e.sums.len() as u32);
-    let trained = state.completed.saturating_sub(statistics + evaluations);
-    let learning_rate = local.learning_rate_at(trained);
+    let learning_rate = local.learning_rate_at(round);
     let optimiser = match local.optimiser {
         OptimiserKind::Sgd => Optimiser::Sgd { learning_rate, momentum: local.momentum },
         OptimiserKind::Adam => Optimiser::Adam { learning_rate },
@@ -219,7 +239,11 @@ fn local_change(
     let sources = [Source { dataset: data, rows }];
     let before = state.parameters.clone();
     let mut values = vec![0.0; before.len()];
-    let after = match train(trainer, &sources, &state.normalisation, before, &settings) {
+    let shift = variates.map(scaffold::Variates::shift);
+    let correction = variates.zip(shift.as_deref());
+    let correction = correction.map(|(v, shift)| Correction { shift, steps: v.steps });
+    let norm = &state.normalisation;
+    let after = match train_corrected(trainer, &sources, norm, before, &settings, correction) {
         Ok(after) => after,
         Err(TrainerError::NonFinite) => {
             return Ok(Sum { values, count: balance(0, 1), non_finite: 1 });
@@ -227,7 +251,10 @@ fn local_change(
         Err(other) => return Err(other.to_string()),
     };
     let change = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
-    let change: Vec<f64> = state.parameters.iter().zip(&after).map(change).collect();
+    let change: Vec<f64> = match variates {
+        Some(variates) if rows.is_empty() => variates.without_records(),
+        _ => state.parameters.iter().zip(&after).map(change).collect(),
+    };
     let finite = change.iter().all(|v| v.is_finite());
     let clip = operation.clip_norm_at(state);
     let within = usize::from(tributary_dp::norm_upper(&change) <= clip);

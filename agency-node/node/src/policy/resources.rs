@@ -30,18 +30,28 @@ const PER_KEPT: u64 = 16;
 /// On disk three times, as the others.
 const DISK_PER_KEPT: u64 = 3 * 4;
 
+/// With SCAFFOLD, what comes on top: the shared control variate, this agency's, and what the vector
+/// under way would make of it.
+const DISK_PER_CONTROL: u64 = 3 * 12;
+
+/// The same in memory, and a copy of each on its way to disk; the correction of the steps in f64.
+const MEMORY_PER_CONTROL: u64 = 40;
+
 /// Mebibytes of memory that a job needs at a node which declares so many records, rounded up.
 pub fn memory_mib(spec: &JobSpec, plan: &Plan, declared_records: u64) -> u64 {
     let statistics = plan.statistics.as_ref().map_or(0, |s| u64::from(s.vector_len));
     let coordinates = u64::from(plan.training.vector_len).max(statistics);
     let cells = columns(spec).saturating_mul(declared_records);
-    let vectors = coordinates.saturating_mul(PER_COORDINATE + kept(plan, PER_KEPT));
+    let control = plan.training.local_steps.map_or(0, |_| MEMORY_PER_CONTROL);
+    let each = PER_COORDINATE + control + kept(plan, PER_KEPT);
+    let vectors = coordinates.saturating_mul(each);
     mib(vectors.saturating_add(cells.saturating_mul(PER_CELL)).saturating_add(BASE))
 }
 
 /// Mebibytes that a job's state takes on disk, rounded up.
 pub fn disk_mib(plan: &Plan) -> u64 {
-    let each = DISK_PER_PARAMETER + kept(plan, DISK_PER_KEPT);
+    let control = plan.training.local_steps.map_or(0, |_| DISK_PER_CONTROL);
+    let each = DISK_PER_PARAMETER + control + kept(plan, DISK_PER_KEPT);
     mib((plan.layout.total() as u64).saturating_mul(each))
 }
 

@@ -209,8 +209,10 @@ impl Coordinator {
     /// The sum is open: compute the state that every survivor must arrive at.
     fn opened(&mut self, now: Now, sum: Lanes, effects: &mut Vec<Effect>) {
         let Some(operation) = self.plan.operation(self.state.completed) else { return };
+        let Stage::Running(attempt) = &self.stage else { return };
+        let Some(survivors) = attempt.round.survivors().map(NodeSet::len) else { return };
         let signed = operation.from_lanes(&sum);
-        match self.plan.apply(&self.manifest, &self.state, &signed) {
+        match self.plan.apply(&self.manifest, &self.state, &signed, survivors) {
             Ok(next) => {
                 let Stage::Running(attempt) = &mut self.stage else { return };
                 let hash = next.hash(&self.plan.job);

@@ -437,10 +437,10 @@ impl Node {
                     round.provide_vector(operation.to_lanes(&zeros)).unwrap()
                 }
                 NodeOutput::ChargeNeeded { .. } => round.release_upload().unwrap(),
-                NodeOutput::Opened { sum, .. } => {
+                NodeOutput::Opened { sum, survivors, .. } => {
                     let operation = plan.operation(self.state.completed).unwrap();
                     let sum = operation.from_lanes(&sum);
-                    let next = plan.apply(manifest, &self.state, &sum).unwrap();
+                    let next = plan.apply(manifest, &self.state, &sum, survivors.len()).unwrap();
                     let hash = next.hash(&plan.job);
                     self.next = Some(next);
                     round.acknowledge_result(hash).unwrap()

@@ -76,10 +76,21 @@ pub struct LocalSpec {
     /// out, is FedAvg.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub proximal: f32,
+    /// SCAFFOLD (Karimireddy et al. 2020, "SCAFFOLD: Stochastic controlled averaging for federated
+    /// learning", Algorithm 1, option II): every agency keeps an estimate of its own mean gradient, its
+    /// control variate, and corrects its steps by it. All agencies take equally many steps: those of
+    /// `epochs` passes over as many records as an agency has on average. In mode `none` alone, and with
+    /// plain steps at the agencies and at the server.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub scaffold: bool,
 }
 
 fn is_zero(value: &f32) -> bool {
     *value == 0.0
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn one() -> f32 {

@@ -43,9 +43,14 @@ impl Brief {
         writeln!(f, "\nWHAT RUNS\n  {}, {} parameters", work.model, work.parameters)?;
         let first = if work.statistics { "one round of statistics, then " } else { "" };
         write!(f, "  {first}{} rounds of training", work.training_rounds)?;
-        match work.local_epochs {
-            0 => writeln!(f, ", one step of training in each")?,
-            n => writeln!(f, ", with {n} passes over the records in each")?,
+        match (work.local_epochs, work.local_steps) {
+            (_, Some(k)) => writeln!(
+                f,
+                ", with {k} steps in each, which are corrected by what this node has learnt of its own \
+                 records and keeps to itself until the job ends (SCAFFOLD)"
+            )?,
+            (0, None) => writeln!(f, ", one step of training in each")?,
+            (n, None) => writeln!(f, ", with {n} passes over the records in each")?,
         }
         writeln!(f, "  about {} MiB of memory", work.memory_mib)
     }

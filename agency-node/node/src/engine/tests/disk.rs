@@ -207,11 +207,15 @@ fn copy(record: &Record) -> Record {
             Record::Epoch { job: job.clone(), secret: Secret(secret.0.clone()) }
         }
         Record::Answered { job, number } => Record::Answered { job: job.clone(), number: *number },
-        Record::State { job, state, certificate } => Record::State {
+        Record::State { job, state, certificate, control } => Record::State {
             job: job.clone(),
             state: state.clone(),
             certificate: certificate.clone(),
+            control: control.as_ref().map(|control| Secret(control.0.clone())),
         },
+        Record::Control { job, control } => {
+            Record::Control { job: job.clone(), control: Secret(control.0.clone()) }
+        }
         Record::Checkpoint { job, length, head, signature, conflict } => Record::Checkpoint {
             job: job.clone(),
             length: *length,

@@ -164,6 +164,7 @@ fn a_job_that_cannot_be_resumed_is_refused_and_the_node_runs() {
         epoch: Some(vec![1, 2, 3]),
         state: None,
         answered: None,
+        control: None,
     };
     federation.engines[0].resume(&stored).unwrap_err();
     assert!(federation.engines[0].job().is_none());

@@ -75,6 +75,7 @@ fn operation(layout: &ParameterLayout) -> OperationPlan {
         local: None,
         release: None,
         rotation_key: None,
+        local_steps: None,
         holdout: 0.0,
     }
 }
@@ -172,7 +173,7 @@ fn the_unit_decides_what_is_summed_and_persons_need_a_column() {
     let mut rng = SecretRng::danger_deterministic([1; 32]);
     let mut count = |unit, data: &Dataset, operation: &OperationPlan| {
         let operation = OperationPlan { unit, ..operation.clone() };
-        let made = make(&operation, data, &mut trainer, &state, None, &mut rng)?;
+        let made = make(&operation, data, &mut trainer, &state, None, None, &mut rng)?;
         Ok::<_, String>(operation.from_lanes(&made.lanes)[0] as f64 / operation.scale)
     };
     let records = count(Unit::Record, &data, &statistics).unwrap();
@@ -220,7 +221,7 @@ fn a_release_for_single_records_refuses_a_table_that_leaves_out_rows_of_persons(
     let mut run = |unit| {
         let operation = OperationPlan { unit, ..operation.clone() };
         let noise = Some(noise.prepare(operation.vector_len as usize, &mut rng));
-        make(&operation, &data, &mut trainer, &state, noise, &mut rng).err()
+        make(&operation, &data, &mut trainer, &state, None, noise, &mut rng).err()
     };
     assert!(run(Unit::Record).unwrap().contains("single records"));
     assert_eq!(run(Unit::Person), None);
@@ -256,6 +257,7 @@ fn an_agency_as_the_unit_weighs_one_clip_norm_however_many_records_it_has() {
         optimiser: OptimiserKind::Sgd,
         decay: 1.0,
         proximal: 0.0,
+        scaffold: false,
     };
     let mut change = |local: LocalSpec, clip_norm: f64| {
         let operation = OperationPlan {
@@ -265,7 +267,7 @@ fn an_agency_as_the_unit_weighs_one_clip_norm_however_many_records_it_has() {
             local: Some(local),
             ..operation(&layout)
         };
-        let made = make(&operation, &data, &mut trainer, &state, None, &mut rng).unwrap();
+        let made = make(&operation, &data, &mut trainer, &state, None, None, &mut rng).unwrap();
         let sum = operation.from_lanes(&made.lanes);
         let sum: Vec<f64> = sum.iter().map(|v| *v as f64 / operation.scale).collect();
         (sum.iter().map(|v| v * v).sum::<f64>().sqrt(), made.non_finite)
@@ -288,7 +290,7 @@ fn an_agency_as_the_unit_weighs_one_clip_norm_however_many_records_it_has() {
         unit: Unit::Silo,
         ..operation(&layout)
     };
-    let made = make(&statistics, &data, &mut trainer, &state, None, &mut rng).unwrap();
+    let made = make(&statistics, &data, &mut trainer, &state, None, None, &mut rng).unwrap();
     let sum = statistics.from_lanes(&made.lanes);
     assert_eq!(sum[0], statistics.scale as i64, "every cell present: one");
     assert!(sum.iter().all(|v| v.unsigned_abs() <= statistics.scale as u64 + 1));
@@ -315,7 +317,7 @@ fn adaptive_clipping_scales_with_the_clip_norm_and_counts_units() {
         ..operation(&layout)
     };
     let mut made = |state: &ModelState| {
-        let made = make(&operation, &data, &mut trainer, state, None, &mut rng).unwrap();
+        let made = make(&operation, &data, &mut trainer, state, None, None, &mut rng).unwrap();
         operation.from_lanes(&made.lanes)
     };
     let narrow = made(&state);
@@ -388,7 +390,7 @@ fn a_unit_more_pushes_no_other_out_of_a_private_sum() {
             let noise = DiscreteGaussian::new(release.sigma_local).unwrap();
             let noise = noise.prepare(operation.vector_len as usize, &mut rng);
             let mut rng = SecretRng::danger_deterministic([7; 32]);
-            let made = make(&operation, data, &mut trainer, &state, Some(noise), &mut rng);
+            let made = make(&operation, data, &mut trainer, &state, None, Some(noise), &mut rng);
             operation.from_lanes(&made.unwrap().lanes)
         };
         let (without, with) = (sum(&data("")), sum(&data("new,1000,0\n")));
