@@ -42,6 +42,10 @@ pub struct Summary {
     pub min_survivors: u16,
     /// Colluding agencies that the protocol tolerates.
     pub colluders: u16,
+    /// Whether the labels are times to an event: every AUC is then Harrell's concordance, and accuracy
+    /// counts the records of which it is known whether the event came by the end of the last interval.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub times_to_event: bool,
     /// Area under the ROC curve of the federated model on the test table; of a binary model only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_auc: Option<f64>,
@@ -106,6 +110,10 @@ pub struct Summary {
     pub simulated: bool,
     /// Version of this software.
     pub software_version: String,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Mean cross-entropy in bits on the test table.
@@ -194,8 +202,12 @@ impl Summary {
         write_file(path, text.as_bytes())
     }
 
-    /// What the models are compared by: `AUC` if they are binary, otherwise `accuracy`.
+    /// What the models are compared by: `AUC` if they are binary, `concordance` of times to an event,
+    /// otherwise `accuracy`.
     pub fn measure(&self) -> &'static str {
+        if self.times_to_event {
+            return "concordance";
+        }
         if self.test_auc.is_some() { "AUC" } else { "accuracy" }
     }
 
