@@ -43,6 +43,10 @@ pub struct Summary {
     pub min_survivors: u16,
     /// Colluding agencies that the protocol tolerates.
     pub colluders: u16,
+    /// Whether the labels are times to an event: every AUC is then Harrell's concordance, and accuracy
+    /// counts the records of which it is known whether the event came by the end of the last interval.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub times_to_event: bool,
     /// Area under the ROC curve of the federated model on the test table; of a binary model only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_auc: Option<f64>,
@@ -132,6 +136,10 @@ pub struct Released {
     pub stopped_early: bool,
 }
 
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// Mean cross-entropy in bits on the test table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -218,8 +226,12 @@ impl Summary {
         write_file(path, text.as_bytes())
     }
 
-    /// What the models are compared by: `AUC` if they are binary, otherwise `accuracy`.
+    /// What the models are compared by: `AUC` if they are binary, `concordance` of times to an event,
+    /// otherwise `accuracy`.
     pub fn measure(&self) -> &'static str {
+        if self.times_to_event {
+            return "concordance";
+        }
         if self.test_auc.is_some() { "AUC" } else { "accuracy" }
     }
 

@@ -3,7 +3,7 @@
 //! The only place here that knows libtorch; without the feature `torch` it says so and what to do.
 
 use tributary_job::spec::ModelSpec;
-use tributary_training::{Assets, ReferenceTrainer, Trainer};
+use tributary_training::{Assets, CoxTrainer, ReferenceTrainer, Trainer};
 
 /// A trainer by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -58,10 +58,15 @@ impl TrainerKind {
                 ModelSpec::Mlp { .. } => {
                     Ok(Box::new(ReferenceTrainer::new(model, inputs, outputs)))
                 }
-                ModelSpec::Decoder { .. } | ModelSpec::Encoder { .. } => Err(format!(
-                    "the reference trainer knows no model of the family {:?}: use --trainer torch",
-                    model.family()
-                )),
+                ModelSpec::Cox { .. } => {
+                    Ok(Box::new(CoxTrainer::new(model, inputs).map_err(|e| e.to_string())?))
+                }
+                ModelSpec::Decoder { .. } | ModelSpec::Encoder { .. } | ModelSpec::Cnn { .. } => {
+                    Err(format!(
+                        "the reference trainer knows no model of the family {:?}: use --trainer torch",
+                        model.family()
+                    ))
+                }
             },
             Self::Torch => torch(model, inputs, outputs, assets),
         }

@@ -29,7 +29,7 @@ pub struct Policy {
     pub datasets: Vec<String>,
     /// Privacy modes that may run.
     pub modes: Vec<PrivacyMode>,
-    /// Model families that may run: `mlp`, `decoder`, `encoder`.
+    /// Model families that may run: `mlp`, `cnn`, `cox`, `decoder`, `encoder`.
     pub model_families: Vec<String>,
     /// What may be released: `statistics`, `training`, `evaluation`.
     pub operations: Vec<Operation>,

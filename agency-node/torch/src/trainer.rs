@@ -11,11 +11,10 @@ use tributary_training::trainer::check_call;
 use tributary_training::units::weights;
 use tributary_training::{Batch, ClippedSum, MICROBATCH, Rows, Trainer, TrainerError, softmax};
 
+use crate::NAME;
 use crate::linear::{padded_rows, padded_width};
 use crate::network::{Network, to_f32};
 use crate::probe;
-
-const NAME: &str = "torch";
 
 /// The libtorch trainer, on the CPU, with one thread.
 ///

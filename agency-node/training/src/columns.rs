@@ -15,6 +15,7 @@ pub(crate) struct Columns<'a> {
     label: usize,
     classes: HashMap<&'a [u8], u32>,
     person: Option<usize>,
+    duration: Option<usize>,
     numerics: Vec<(usize, Scale)>,
     plain: Vec<(usize, Scale)>,
     categories: Vec<(usize, HashMap<&'a [u8], u32>)>,
@@ -31,7 +32,12 @@ pub(crate) enum RowKind {
     UnknownLabel,
     /// It does not say whose it is.
     Nobody,
+    /// It does not say how long it was followed.
+    NoDuration,
 }
+
+/// Longest duration that is one, as long as an interval may end.
+const LONGEST: f64 = 1e30;
 
 /// From a numeric cell to a number within a fixed range.
 struct Scale {
@@ -58,6 +64,7 @@ impl<'a> Columns<'a> {
             label: 0,
             classes: classes(&spec.label),
             person: spec.person_column.as_ref().map(|_| 1),
+            duration: None,
             numerics: Vec::new(),
             plain: Vec::new(),
             categories: Vec::new(),
@@ -66,6 +73,10 @@ impl<'a> Columns<'a> {
         for feature in &spec.features {
             columns.add(feature, &mut wanted)?;
         }
+        columns.duration = spec.label.duration.as_ref().map(|column| {
+            wanted.push(column.clone());
+            wanted.len() - 1
+        });
         table.select(&wanted)?;
         Ok(columns)
     }
@@ -104,8 +115,8 @@ impl<'a> Columns<'a> {
     /// Reads a row strictly.
     ///
     /// # Errors
-    /// [`DataError::Ragged`], [`DataError::Malformed`], [`DataError::Number`], [`DataError::Label`]
-    /// or [`DataError::Person`].
+    /// [`DataError::Ragged`], [`DataError::Malformed`], [`DataError::Number`], [`DataError::Label`],
+    /// [`DataError::Duration`] or [`DataError::Person`].
     pub(crate) fn parse(&self, row: &Row, out: &mut Cells) -> Result<(), DataError> {
         let line = row.line();
         if let Some(defect) = row.defect() {
@@ -126,6 +137,10 @@ impl<'a> Columns<'a> {
                 let column = self.spec.person_column.clone().unwrap_or_default();
                 Err(DataError::Person { line, column })
             }
+            RowKind::NoDuration => {
+                let column = self.spec.label.duration.clone().unwrap_or_default();
+                Err(DataError::Duration { line, column })
+            }
         }
     }
 
@@ -141,6 +156,15 @@ impl<'a> Columns<'a> {
         match self.classes.get(row.cell(self.label).text(&mut scratch)) {
             Some(class) => out.label = *class,
             None => return Ok(RowKind::UnknownLabel),
+        }
+        out.duration = 0.0;
+        if let Some(at) = self.duration {
+            match row.cell(at).number() {
+                Number::Finite(value) if (0.0..=LONGEST).contains(&value) => {
+                    out.duration = value as f32;
+                }
+                _ => return Ok(RowKind::NoDuration),
+            }
         }
         out.person.clear();
         if let Some(at) = self.person {

@@ -37,6 +37,8 @@ pub struct Dataset {
     plain_count: usize,
     /// Class per record.
     labels: Codes,
+    /// How long each record was followed; empty where the job asks for no times to an event.
+    durations: Vec<f32>,
     /// `numeric_count` scaled cells per record, 0 where missing.
     numerics: Vec<f32>,
     /// One bit per scaled cell, set where missing.
@@ -49,6 +51,7 @@ pub struct Dataset {
     /// Where each record stands between trained on and held out.
     places: Vec<u32>,
     language_model: bool,
+    times_to_event: bool,
 }
 
 /// A dataset whose rows are still being read.
@@ -265,6 +268,11 @@ impl Dataset {
         self.language_model
     }
 
+    /// Whether a record's label is a time to an event.
+    pub fn has_durations(&self) -> bool {
+        self.times_to_event
+    }
+
     /// Which records belong to one person; `None` if the specification names no person column.
     pub fn persons(&self) -> Option<&Persons> {
         self.persons.as_ref()
@@ -319,8 +327,13 @@ impl Dataset {
         }
     }
 
-    /// Labels of the given records: 1.0 positive, 0.0 negative, or the index of the class.
+    /// Labels of the given records: 1.0 positive, 0.0 negative, or the index of the class. Of a time
+    /// to an event the time where the event came, and minus the time (also minus zero) up to which it
+    /// had not come.
     pub fn labels(&self, rows: &[u32]) -> Vec<f32> {
+        if self.times_to_event {
+            return rows.iter().map(|row| self.signed_duration(*row as usize)).collect();
+        }
         let label = |row: &u32| self.labels.get(*row as usize).unwrap_or_default() as f32;
         rows.iter().map(label).collect()
     }
@@ -389,6 +402,11 @@ impl Dataset {
         }
     }
 
+    fn signed_duration(&self, row: usize) -> f32 {
+        let duration = self.durations.get(row).copied().unwrap_or_default();
+        if self.labels.get(row) == Some(1) { duration } else { -duration }
+    }
+
     fn scaled(&self, row: usize, numeric: usize) -> Option<f32> {
         let at = row * self.numeric_count + numeric;
         (self.missing[at / 64] >> (at % 64) & 1 == 0).then(|| self.numerics[at])
@@ -423,6 +441,7 @@ impl Builder {
             plain_count: count(|f| if let Feature::Plain(width) = f { *width } else { 0 }),
             features,
             labels: Codes::new(spec.output_width().max(2)),
+            durations: Vec::new(),
             numerics: Vec::new(),
             missing: Vec::new(),
             categories: Codes::new(codes),
@@ -430,6 +449,7 @@ impl Builder {
             persons: None,
             places: Vec::new(),
             language_model: spec.is_language_model(),
+            times_to_event: spec.label.duration.is_some(),
         };
         let grouping =
             spec.person_column.as_ref().map(|_| Grouping::new(spec.records_per_person()));
@@ -442,8 +462,11 @@ impl Builder {
             return false;
         }
         let data = &mut self.dataset;
-        data.places.push(place(cells));
+        data.places.push(place(cells, data.times_to_event));
         data.labels.push(Some(cells.label));
+        if data.times_to_event {
+            data.durations.push(cells.duration);
+        }
         for cell in &cells.numerics {
             let at = data.numerics.len();
             if at.is_multiple_of(64) {
@@ -462,6 +485,7 @@ impl Builder {
     fn finish(self) -> Dataset {
         let mut dataset = self.dataset;
         dataset.labels.shrink();
+        dataset.durations.shrink_to_fit();
         dataset.categories.shrink();
         dataset.numerics.shrink_to_fit();
         dataset.missing.shrink_to_fit();
@@ -471,13 +495,16 @@ impl Builder {
 }
 
 /// The place of a row, by its person if there is one.
-fn place(cells: &Cells) -> u32 {
+fn place(cells: &Cells, durations: bool) -> u32 {
     let mut place = Place::new();
     if !cells.person.is_empty() {
         place.add(&cells.person);
         return place.finish();
     }
     place.add(&cells.label.to_le_bytes());
+    if durations {
+        place.add(&cells.duration.to_bits().to_le_bytes());
+    }
     for cell in &cells.numerics {
         place.add(&cell.map_or(u32::MAX, f32::to_bits).to_le_bytes());
     }

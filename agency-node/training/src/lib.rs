@@ -7,7 +7,9 @@
 pub mod assets;
 pub mod batch;
 pub mod clipping;
+pub mod concordance;
 pub mod conformance;
+pub mod cox;
 pub mod dataset;
 pub mod evaluation;
 mod float_error;
@@ -38,6 +40,7 @@ mod tolerant;
 
 pub use assets::Assets;
 pub use batch::{Batch, MICROBATCH, Rows};
+pub use cox::CoxTrainer;
 pub use dataset::{DataError, Dataset};
 pub use description::ModelDescription;
 pub use evaluation::{Evaluation, evaluate};
@@ -47,4 +50,4 @@ pub use reference::ReferenceTrainer;
 pub use structure::{check_structure, check_table};
 pub use tokens::PADDING;
 pub use tolerant::Skipped;
-pub use trainer::{ClippedSum, TokenLosses, Trainer, TrainerError};
+pub use trainer::{ClippedSum, EventLosses, TokenLosses, Trainer, TrainerError};

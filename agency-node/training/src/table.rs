@@ -78,6 +78,14 @@ pub enum DataError {
         /// What it should have been, from the specification.
         problem: String,
     },
+    /// A duration cell is not a number from 0.
+    #[error("line {line}: column {column:?} is no duration: a number from 0 is needed")]
+    Duration {
+        /// Line in the file, 1-based.
+        line: u64,
+        /// The durations' column.
+        column: String,
+    },
     /// A row does not say whose it is.
     #[error("line {line}: column {column:?} is empty, so the row belongs to nobody")]
     Person {
@@ -123,6 +131,8 @@ fn suggestion(nearest: &Option<String>) -> String {
 pub(crate) struct Cells {
     /// The class; of a binary label 1 is positive and 0 negative.
     pub label: u32,
+    /// How long the record was followed; 0 where the job asks for no durations.
+    pub duration: f32,
     /// Whose row it is, never empty; empty where the job knows no persons.
     pub person: Vec<u8>,
     /// Cells u in `[-1, 1]` that are still to be standardised; `None` is missing.

@@ -20,6 +20,8 @@ use crate::table::{Cells, DataError};
 pub struct Skipped {
     /// Rows left out: the label is none of the values.
     pub unknown_labels: u64,
+    /// Rows left out: how long they were followed is not a number from 0.
+    pub no_durations: u64,
     /// Rows left out: another number of cells than the header.
     pub ragged: u64,
     /// Rows left out: they cannot be read in their format (JSON lines).
@@ -99,6 +101,10 @@ pub(crate) fn read_table(
             }
             RowKind::Nobody => {
                 skipped.nobodys += 1;
+                continue;
+            }
+            RowKind::NoDuration => {
+                skipped.no_durations += 1;
                 continue;
             }
         }
@@ -207,6 +213,24 @@ mod tests {
         assert_eq!(skipped, expected);
         let columns = read(&text[..], &spec, 3, |cells| cells.numerics[0] == Some(1.0)).unwrap();
         assert!(!columns.beyond_cap, "rows that are not kept do not count");
+    }
+
+    #[test]
+    fn a_duration_is_a_number_from_zero_and_the_label_says_whether_the_event_came() {
+        let label = LabelSpec::time_to_event("y", "1", "0", "t");
+        let spec = DataSpec { label, ..spec() };
+        let text = b"a,c,t,y\n1,r,2.5,1\n0,r,0,0\n0,r,-1,1\n0,r,,1\n0,r,nan,0\n0,r,x,0\n0,r,7,2\n";
+        let (data, skipped) = Dataset::read_tolerant(&text[..], &spec).unwrap();
+        let labels = data.labels(&[0, 1]);
+        assert_eq!(labels, [2.5, 0.0]);
+        assert!(labels[1].is_sign_negative(), "no event: minus the duration");
+        let expected = Skipped { no_durations: 4, unknown_labels: 1, ..Skipped::default() };
+        assert_eq!(skipped, expected);
+        let error = Dataset::read_csv(&text[..], &spec).unwrap_err().to_string();
+        assert_eq!(error, "line 4: column \"t\" is no duration: a number from 0 is needed");
+        let neither = b"a,c,t,y\n1,r,2.5,1\n0,r,3,2\n";
+        let error = Dataset::read_csv(&neither[..], &spec).unwrap_err().to_string();
+        assert!(error.contains("line 3: column \"y\" is neither \"1\" nor \"0\""), "{error}");
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub const MAX_RECORDS: usize = 1 << 24;
 /// * The model is what `tributary_job::ParameterLayout` lays out. A fully connected network has ReLU
 ///   between the layers; one logit with binary cross-entropy as the loss, or K logits with softmax
 ///   cross-entropy. A decoder's row is a window of tokens and the one that follows, its loss the sum
-///   of the positions' cross-entropy over the context's length, and labels mean nothing.
+///   of the positions' cross-entropy over the context's length, and labels mean nothing. A network of
+///   convolutions reads a row as a picture. With times to an event the loss is that of
+///   [`crate::cox`].
 /// * What is clipped is a unit (see [`Batch`]): the sum of the gradients of its records.
 /// * The bits of a record's gradient and of its unit's clip factor depend on that unit and the
 ///   parameters alone: neither on the other units of the batch nor on its place among them.
@@ -28,7 +30,7 @@ pub const MAX_RECORDS: usize = 1 << 24;
 ///
 /// [`crate::conformance::suite`] tests all of it.
 pub trait Trainer: Send {
-    /// Which implementation this is: `"torch"` or `"reference"`.
+    /// Which implementation this is: `"torch"`, `"reference"` or `"cox"`.
     fn name(&self) -> &'static str;
 
     /// Number of parameters d.
@@ -62,7 +64,7 @@ pub trait Trainer: Send {
         batch: &Batch<'_>,
     ) -> Result<Vec<f64>, TrainerError>;
 
-    /// Probability of the positive class per row, or of every class, row major
+    /// Probability of the positive class (of an event by the end of the last interval) per row, or of every class, row major
     /// (`[rows, outputs]`), in `[0, 1]`; NaN where the model is not finite.
     ///
     /// # Errors
@@ -82,6 +84,32 @@ pub trait Trainer: Send {
         let what = "measure a language model's losses";
         Err(TrainerError::Unsupported { trainer: self.name(), what })
     }
+
+    /// What a model of times to an event loses on records, whose labels are as in
+    /// [`Dataset::labels`](crate::Dataset::labels). Units mean nothing here.
+    ///
+    /// # Errors
+    /// As [`Trainer::predict`], and [`TrainerError::Unsupported`] if the model is none.
+    fn event_losses(
+        &mut self,
+        _parameters: &[f32],
+        _batch: &Batch<'_>,
+    ) -> Result<EventLosses, TrainerError> {
+        let what = "measure losses of times to an event";
+        Err(TrainerError::Unsupported { trainer: self.name(), what })
+    }
+}
+
+/// Losses over records with times to an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct EventLosses {
+    /// Sum of the negative log-likelihoods in nats, time measured in intervals; not finite where the
+    /// model or a label is not.
+    pub nats: f64,
+    /// Records of which it is known whether the event came by the end of the last interval.
+    pub known: u64,
+    /// Of those, where the more probable of the two was right.
+    pub right: u64,
 }
 
 /// Losses over the tokens of some windows.

@@ -4,10 +4,12 @@
 //! Face's models, so that the released safetensors file means the same elsewhere. Knows nothing of
 //! any tensor library.
 
+mod cnn;
+mod cox;
 mod decoder;
 mod encoder;
 
-use crate::spec::ModelSpec;
+use crate::spec::{CnnShape, ModelSpec};
 
 /// One named tensor inside the flat parameter vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Initial {
     Ones,
     /// All zero.
     Zeros,
+    /// All minus two.
+    MinusTwo,
 }
 
 /// All tensors of a model, in order, without gaps.
@@ -65,6 +69,12 @@ impl ParameterLayout {
             ModelSpec::Encoder { layers, width, hidden, lora, .. } => {
                 encoder::layout(*layers, *width as usize, *hidden as usize, lora, outputs)
             }
+            ModelSpec::Cnn { image, channels, kernel, pool, .. } => {
+                // Sizes that do not fit together were refused long before.
+                CnnShape::of(*image, channels, *kernel, *pool)
+                    .map_or_else(|_| Self::empty(), |shape| cnn::layout(&shape, *kernel, outputs))
+            }
+            ModelSpec::Cox { intervals } => cox::layout(inputs, intervals.len()),
         }
     }
 
@@ -112,6 +122,7 @@ impl ParameterLayout {
                 Initial::Uniform => None,
                 Initial::Ones => Some(1.0),
                 Initial::Zeros => Some(0.0),
+                Initial::MinusTwo => Some(-2.0),
             };
             if let Some(value) = constant {
                 out.resize(out.len() + tensor.len(), value);

@@ -3,7 +3,11 @@
 //! Every field is typed and bounded; unknown fields are refused. A job can only select model
 //! families and operations that are compiled in: there is no code in a job.
 
+mod cnn;
+mod cox;
 mod data;
+#[cfg(test)]
+mod family_tests;
 mod model;
 mod text;
 mod training;
@@ -16,6 +20,8 @@ use tributary_secagg::MAX_ROSTER;
 use crate::card::CardSpec;
 use crate::evaluation::EvaluationSpec;
 
+pub use cnn::{CnnBlock, CnnShape, ImageShape};
+pub use cox::MAX_INTERVALS;
 pub use data::{
     DEFAULT_RECORDS_PER_PERSON, DataSpec, FeatureSpec, LabelSpec, LabelValues, MAX_CLASSES,
     MAX_INPUTS, MAX_RECORDS_PER_PERSON, Scaling, Transform,
@@ -328,6 +334,11 @@ impl JobSpec {
         self.privacy.validate()?;
         self.validate_local()?;
         self.validate_persons()?;
+        if self.evaluation.is_some() && self.data.label.duration.is_some() {
+            let problem = "counts right and wrong answers, which a record that was not followed to the \
+                           end has none of: leave it out";
+            return Err(SpecError::new("evaluation", problem));
+        }
         let binary = self.data.output_width() == 1;
         if let Some((field, problem)) = self.evaluation.as_ref().and_then(|e| e.problem(binary)) {
             return Err(SpecError::new(format!("evaluation.{field}"), problem));

@@ -69,6 +69,11 @@ pub fn table(spec: &DataSpec, records: &[Record]) -> Result<Dataset, SimulationE
         line.join(",") + "\n"
     };
     let label = &spec.label;
+    if label.duration.is_some() {
+        let text =
+            "the audit makes up records with a class; it has none with times to an event yet";
+        return Err(SimulationError::Settings(text.into()));
+    }
     let columns: Vec<_> = spec.features.iter().flat_map(FeatureSpec::columns).collect();
     let mut text = line(&mut columns.iter().map(AsRef::as_ref), &label.column);
     // Of several classes the first two: their records pull against each other.

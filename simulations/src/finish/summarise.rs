@@ -58,6 +58,7 @@ pub(super) fn summarise(
         dropped: dropped.map(|r| (r.round, r.dropped.clone())).collect(),
         min_survivors: plan.roster.thresholds.u_min,
         colluders: plan.roster.thresholds.corrupt,
+        times_to_event: spec.data.label.duration.is_some(),
         test_auc: auc(outputs, last)?,
         test_accuracy: defined("accuracy", last.accuracy)?,
         test_log_loss: defined("log-loss", last.log_loss)?,

@@ -37,6 +37,7 @@ pub fn comparison(s: &Summary) -> String {
     }
     svg.line("axis", (x.at(base), top), (x.at(base), bottom));
     let axis = match s.test_auc {
+        Some(_) if s.times_to_event => "test concordance (0.5 is a coin toss, 1 is perfect)",
         Some(_) => "test AUC (0.5 is a coin toss, 1 is perfect)",
         None => "test accuracy (1 is perfect)",
     };

@@ -79,6 +79,10 @@ pub fn learning(s: &Summary) -> String {
     });
     let measure = s.measure();
     let explained = match s.test_auc {
+        Some(_) if s.times_to_event => {
+            "Concordance (Harrell's c) is the chance that of two records the model gives the higher \
+             risk to the one whose event came first."
+        }
         Some(_) => "AUC is the chance that the model ranks a positive record above a negative one.",
         None if s.bits_per_token.is_some() => {
             "Accuracy is the fraction of tokens that the model held for the most probable."

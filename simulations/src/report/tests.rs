@@ -26,6 +26,7 @@ pub(crate) fn example() -> Summary {
         dropped: BTreeMap::from([(2, names(&["b"]))]),
         min_survivors: 2,
         colluders: 1,
+        times_to_event: false,
         test_auc: Some(0.74),
         test_accuracy: 0.7,
         test_log_loss: 0.5,

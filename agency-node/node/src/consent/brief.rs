@@ -208,6 +208,17 @@ fn work(manifest: &Manifest, plan: &Plan, declared: u64) -> Work {
             "adapters and a head with {outputs} outputs on a base model that this agency holds; the base \
              itself does not change and does not travel"
         ),
+        ModelSpec::Cnn { image, channels, .. } => format!(
+            "convolutional network of {} blocks for pictures of {} x {} points, with {outputs} outputs",
+            channels.len(),
+            image.height,
+            image.width
+        ),
+        ModelSpec::Cox { intervals } => format!(
+            "proportional hazards over {} intervals: how much each feature raises or lowers the rate of \
+             an event",
+            intervals.len()
+        ),
     };
     Work {
         model,
@@ -235,7 +246,9 @@ fn columns(manifest: &Manifest) -> Vec<String> {
     };
     let person = data.person_column.iter().map(|column| format!("{column} (whose a record is)"));
     let label = [format!("{} (what is to be predicted)", data.label.column)];
-    data.features.iter().map(feature).chain(label).chain(person).collect()
+    let duration = &data.label.duration;
+    let duration = duration.iter().map(|column| format!("{column} (after how long)"));
+    data.features.iter().map(feature).chain(label).chain(duration).chain(person).collect()
 }
 
 fn privacy(manifest: &Manifest, plan: &Plan) -> Privacy {

@@ -61,14 +61,15 @@ fn kept(plan: &Plan, bytes: u64) -> u64 {
     if keeps { bytes } else { 0 }
 }
 
-/// Columns of the table that a job reads: features, label, person.
+/// Columns of the table that a job reads: features, label with its duration, person.
 fn columns(spec: &JobSpec) -> u64 {
     let width = |feature: &FeatureSpec| match feature {
         FeatureSpec::Block { count, .. } => u64::from(*count),
         FeatureSpec::Numeric { .. } | FeatureSpec::Category { .. } => 1,
     };
     let features: u64 = spec.data.features.iter().map(width).sum();
-    features + 1 + u64::from(spec.data.person_column.is_some())
+    let optional = [&spec.data.label.duration, &spec.data.person_column];
+    features + 1 + optional.into_iter().flatten().count() as u64
 }
 
 fn mib(bytes: u64) -> u64 {

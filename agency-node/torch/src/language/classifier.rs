@@ -10,16 +10,18 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Kind, Tensor, no_grad};
 use tributary_job::ParameterLayout;
+use tributary_job::plan::MAX_WINDOWS_PER_NODE;
 use tributary_job::spec::{LoraTarget, ModelSpec};
 use tributary_training::trainer::check_call;
 use tributary_training::{Assets, Batch, ClippedSum, Rows, Trainer, TrainerError, softmax};
 
-use super::core::{Core, Inputs as _};
+use super::checkpoint;
 use super::texts::{Texts, unlike};
-use super::{NAME, checkpoint, failed};
 use crate::private::encoder::{Classifier, Encoder, EncoderBlock, EncoderOptions};
 use crate::private::nn::Linear;
 use crate::private::{Parameters, PrivateError, Tape};
+use crate::unit_sums::{Core, Inputs as _};
+use crate::{NAME, failed};
 
 /// What stands before the base's own names, as PEFT has it.
 const PREFIX: &str = "base_model.model";
@@ -67,13 +69,14 @@ impl ClassifierTrainer {
         }
         let head = format!("{PREFIX}.classifier");
         let head = Linear::new(&mut parameters, &head, options.width, outputs as i64, true);
-        let network = Classifier { encoder, head: head.map_err(failed)?, outputs: outputs as i64 };
+        let network = Classifier { encoder, head: head.map_err(failed)? };
         let core = Core {
             network,
             parameters,
             microbatch: *microbatch as usize,
             shape: format!("{model:?} {inputs} {outputs}"),
             terms: inputs,
+            most_units: MAX_WINDOWS_PER_NODE,
         };
         core.check_layout(&ParameterLayout::of(model, inputs, outputs))?;
         Ok(Self { core, context: inputs, tokens: options.tokens as usize, outputs })

@@ -1,31 +1,30 @@
 //! [`Trainer`] for text on libtorch.
 //!
 //! [`LanguageTrainer`] learns the next token with a decoder, [`ClassifierTrainer`] a text's label with
-//! adapters on a frozen encoder; `core.rs` has what both share.
+//! adapters on a frozen encoder; `unit_sums.rs` has what both share with pictures.
 //!
 //! Parameters travel from the flat slice at every call; nothing survives between calls. Memory depends
 //! on the job's `microbatch` and not on the batch.
 
 mod checkpoint;
 mod classifier;
-mod core;
 mod texts;
 mod windows;
 
 use tch::{Kind, Tensor, no_grad};
 use tributary_job::ParameterLayout;
+use tributary_job::plan::MAX_WINDOWS_PER_NODE;
 use tributary_job::spec::{ModelSpec, NormKind};
 use tributary_training::trainer::check_call;
 use tributary_training::{Batch, ClippedSum, Rows, TokenLosses, Trainer, TrainerError};
 
-use self::core::{Core, Inputs as _};
 use crate::private::models::{Decoder, decoder};
 use crate::private::nn::{AttentionOptions, BlockOptions};
 use crate::private::{Network, Parameters, PrivateError, Tape};
+use crate::unit_sums::{Core, Inputs as _};
+use crate::{NAME, failed};
 pub use classifier::ClassifierTrainer;
 use windows::Windows;
-
-const NAME: &str = "torch";
 
 /// Trains decoders, on the CPU, with one thread.
 #[derive(Debug)]
@@ -89,6 +88,7 @@ impl LanguageTrainer {
             shape: format!("{model:?} {inputs} {outputs}"),
             // The embedding is used twice.
             terms: 2 * context,
+            most_units: MAX_WINDOWS_PER_NODE,
         };
         core.check_layout(&ParameterLayout::of(model, inputs, outputs))?;
         Ok(Self { core, context, tokens: outputs })
@@ -189,13 +189,6 @@ impl Trainer for LanguageTrainer {
         let labels = vec![0.0; windows.len()];
         let windows = Windows::of(&Batch::new(windows, &labels)?, self.tokens);
         self.losses(&windows).map_err(failed)
-    }
-}
-
-fn failed(error: PrivateError) -> TrainerError {
-    match error {
-        PrivateError::Clip(error) => error,
-        other => TrainerError::Backend { trainer: NAME, message: other.to_string() },
     }
 }
 

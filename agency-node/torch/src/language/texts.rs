@@ -6,7 +6,7 @@
 use tch::{TchError, Tensor};
 use tributary_training::{Batch, Rows};
 
-use super::core::Inputs;
+use crate::unit_sums::Inputs;
 
 /// The label of a row that counts nothing.
 const IGNORED: i64 = -100;

@@ -6,7 +6,7 @@
 use tch::{TchError, Tensor};
 use tributary_training::Batch;
 
-use super::core::Inputs;
+use crate::unit_sums::Inputs;
 
 /// The target of a position that counts nothing.
 const IGNORED: i64 = -100;

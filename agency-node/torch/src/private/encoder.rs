@@ -6,7 +6,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::nn::{Attention, AttentionOptions, Linear, Norm, cross_entropy};
+use super::nn::{Attention, AttentionOptions, Linear, Norm, label_loss};
 use super::{Init, Network, ParameterId, Parameters, PrivateError, Tape};
 
 /// Added under the root of normalisations, as BERT has it.
@@ -58,8 +58,6 @@ pub struct Classifier {
     pub encoder: Encoder,
     /// From the mean to logits.
     pub head: Linear,
-    /// Number of logits.
-    pub outputs: i64,
 }
 
 impl Encoder {
@@ -194,19 +192,6 @@ impl Network for Classifier {
             return Err(PrivateError::Examples(format!("{} inputs, not two", inputs.len())));
         };
         let logits = self.logits(tape, tokens)?;
-        if self.outputs > 1 {
-            return cross_entropy(&logits, labels);
-        }
-        let logit = logits.f_squeeze_dim(1)?;
-        let counts = labels.f_ge(0)?.f_to_kind(logit.kind())?;
-        let label = labels.f_clamp_min(0)?.f_to_kind(logit.kind())?;
-        let none = None::<Tensor>;
-        let loss = logit.f_binary_cross_entropy_with_logits(
-            &label,
-            none.as_ref(),
-            none.as_ref(),
-            tch::Reduction::None,
-        )?;
-        Ok(loss.f_mul(&counts)?)
+        label_loss(&logits, labels)
     }
 }

@@ -20,6 +20,7 @@
 //! noise, budgets, files or peers.
 
 mod contribution;
+pub mod convolutional;
 pub mod encoder;
 pub(crate) mod gradient;
 pub mod models;
@@ -34,6 +35,7 @@ mod tape;
 mod tests;
 pub(crate) mod units;
 
+pub(crate) use ops::by_gram;
 pub use ops::conv::Geometry;
 pub use parameters::{Init, ParameterId, Parameters};
 pub use probe::{Independence, independence};

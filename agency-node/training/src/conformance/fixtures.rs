@@ -5,15 +5,17 @@ use rand_core::{RngCore, SeedableRng};
 use tributary_job::ParameterLayout;
 use tributary_job::spec::ModelSpec;
 
-use super::Make;
+use super::oracle::Subject;
+use super::{Model, Over};
 use crate::batch::{Batch, MICROBATCH, Rows};
-use crate::mlp::MlpShape;
 use crate::trainer::{ClippedSum, Trainer};
 
 /// A trainer with a model and parameters for it.
 pub(super) struct Case {
     pub(super) trainer: Box<dyn Trainer>,
-    pub(super) shape: MlpShape,
+    pub(super) model: ModelSpec,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     pub(super) parameters: Vec<f32>,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Records {
 
 /// Logistic regression, one and two hidden layers, odd and even widths (small ones have kernels of
 /// their own in many libraries), the size of a real job, and several classes.
-pub(super) fn cases(make: Make<'_>) -> Vec<Case> {
+pub(super) fn perceptrons() -> Vec<Model> {
     let models: [(&[u32], usize, usize); 9] = [
         (&[], 7, 1),
         (&[5], 3, 1),
@@ -39,22 +41,59 @@ pub(super) fn cases(make: Make<'_>) -> Vec<Case> {
         (&[9], 5, 2),
         (&[16], 12, 17),
     ];
-    models.iter().map(|(hidden, inputs, outputs)| case(make, hidden, *inputs, *outputs)).collect()
+    let model = |(hidden, inputs, outputs): &(&[u32], usize, usize)| {
+        (ModelSpec::Mlp { hidden: hidden.to_vec() }, *inputs, *outputs)
+    };
+    models.iter().map(model).collect()
 }
 
-/// One model with its initial parameters.
-fn case(make: Make<'_>, hidden: &[u32], inputs: usize, outputs: usize) -> Case {
-    let model = ModelSpec::Mlp { hidden: hidden.to_vec() };
-    let trainer = make(&model, inputs, outputs);
-    let parameters = ParameterLayout::of(&model, inputs, outputs).initial_parameters(11);
+/// Every model with a trainer and its initial parameters.
+pub(super) fn cases(over: &Over<'_>) -> Vec<Case> {
+    over.models.iter().map(|model| case(over, model)).collect()
+}
+
+/// One model with its initial parameters, or made-up ones where those tell nothing apart.
+fn case(over: &Over<'_>, (model, inputs, outputs): &Model) -> Case {
+    let trainer = (over.make)(model, *inputs, *outputs);
+    let mut parameters = ParameterLayout::of(model, *inputs, *outputs).initial_parameters(11);
     assert_eq!(trainer.dimension(), parameters.len(), "dimension of {model:?}");
-    Case { trainer, shape: MlpShape::of(&model, inputs, outputs), parameters }
+    if matches!(model, ModelSpec::Cox { .. }) {
+        let mut random = Random::new(11);
+        parameters.fill_with(|| random.within(0.5));
+    }
+    Case { trainer, model: model.clone(), inputs: *inputs, outputs: *outputs, parameters }
 }
 
 impl Case {
     /// Records for this model.
     pub(super) fn random(&self, count: usize, scale: f32, seed: u64) -> Records {
-        Records::random(count, self.shape.inputs(), self.shape.outputs(), scale, seed)
+        self.random_of(count, self.inputs, scale, seed)
+    }
+
+    /// Records of any width: values uniform in `[-scale, scale]`, fair labels; times to an event run
+    /// past the last interval.
+    pub(super) fn random_of(&self, count: usize, width: usize, scale: f32, seed: u64) -> Records {
+        let mut random = Random::new(seed);
+        let values = (0..count * width).map(|_| random.within(scale)).collect();
+        let last = self.horizon();
+        let label = |_| match last {
+            None => random.below(self.outputs.max(2)) as f32,
+            Some(last) => random.within(last * 1.3),
+        };
+        Records { width, values, labels: (0..count).map(label).collect() }
+    }
+
+    /// The end of the last interval, of a model of times to an event.
+    fn horizon(&self) -> Option<f32> {
+        match &self.model {
+            ModelSpec::Cox { intervals } => intervals.last().map(|end| *end as f32),
+            _ => None,
+        }
+    }
+
+    /// The model as the oracle sees it.
+    pub(super) fn subject(&self) -> Subject {
+        Subject::of(&self.model, self.inputs, self.outputs)
     }
 
     /// Clipped per unit.
@@ -72,7 +111,7 @@ impl Case {
 
     /// The bits of one row's prediction.
     pub(super) fn predicted_bits(&mut self, records: &Records, row: usize) -> Vec<u32> {
-        let outputs = self.shape.outputs();
+        let outputs = self.outputs;
         let predicted = self.predict(records);
         predicted[row * outputs..(row + 1) * outputs].iter().map(|p| p.to_bits()).collect()
     }
@@ -80,7 +119,14 @@ impl Case {
     /// Records with an exactly zero gradient although every value is finite: the model is so sure of
     /// their labels that the probability of everything else is exactly 0.
     pub(super) fn certain(&mut self, count: usize) -> Records {
-        let outputs = self.shape.outputs();
+        if self.horizon().is_some() {
+            // Lost sight of at once: nothing was seen of it.
+            let mut nothing = self.random(count, 1.0, 9);
+            nothing.labels.fill(-0.0);
+            assert_eq!(norm(&self.clipped(&nothing, 1.0)), 0.0, "no time, no gradient");
+            return nothing;
+        }
+        let outputs = self.outputs;
         let mut pool = self.random(4 * MICROBATCH, 1e4, 9);
         let predicted = self.predict(&pool);
         let mut sure = Vec::new();
@@ -114,20 +160,6 @@ impl Case {
 }
 
 impl Records {
-    /// Values uniform in `[-scale, scale]`, fair labels for so many logits.
-    pub(super) fn random(
-        count: usize,
-        width: usize,
-        outputs: usize,
-        scale: f32,
-        seed: u64,
-    ) -> Self {
-        let mut random = Random::new(seed);
-        let values = (0..count * width).map(|_| random.within(scale)).collect();
-        let labels = (0..count).map(|_| random.below(outputs.max(2)) as f32).collect();
-        Self { width, values, labels }
-    }
-
     /// As many copies of one row.
     pub(super) fn constant(count: usize, width: usize, value: f32) -> Self {
         Self { width, values: vec![value; count * width], labels: vec![0.0; count] }

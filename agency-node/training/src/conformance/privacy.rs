@@ -1,6 +1,6 @@
 //! The promises that sensitivity rests on.
 
-use super::Make;
+use super::Over;
 use super::fixtures::{Random, Records, cases, distance, norm};
 use crate::batch::MICROBATCH;
 use crate::float_error::float_error;
@@ -10,13 +10,13 @@ use crate::trainer::TrainerError;
 const NORM_SLACK: f64 = 1e-9;
 
 /// Single records with hostile features and parameters, and batches of them.
-pub(super) fn no_contribution_exceeds_the_clip_norm(make: Make<'_>) {
+pub(super) fn no_contribution_exceeds_the_clip_norm(over: &Over<'_>) {
     const CELLS: [f32; 12] =
         [0.0, -0.0, 1e-45, -1e-40, 1.0, -1.0, 6.0, 1e10, -1e19, 3e38, f32::NAN, f32::INFINITY];
     const MILD: [f32; 4] = [0.0, 1.0, -6.0, 1e4];
     const SCALES: [f32; 6] = [0.0, 1e-30, 1.0, 1e3, 1e20, 3e38];
     let mut random = Random::new(4);
-    for mut case in cases(make) {
+    for mut case in cases(over) {
         let initial = case.parameters.clone();
         for (round, scale) in SCALES.iter().cycle().take(24).enumerate() {
             case.parameters = initial.iter().map(|v| v * scale).collect();
@@ -38,8 +38,8 @@ pub(super) fn no_contribution_exceeds_the_clip_norm(make: Make<'_>) {
 }
 
 /// Adding or removing a record, wherever it stands, costs at most `C (1 + eta)`.
-pub(super) fn one_record_moves_the_sum_by_at_most_the_clip_norm(make: Make<'_>) {
-    for mut case in cases(make) {
+pub(super) fn one_record_moves_the_sum_by_at_most_the_clip_norm(over: &Over<'_>) {
+    for mut case in cases(over) {
         for (clip, scale) in [(1e-3, 2.0), (0.5, 1e3), (1e4, 2.0)] {
             let records = case.random(270, scale, 5);
             let all = case.clipped(&records, clip);
@@ -57,9 +57,9 @@ pub(super) fn one_record_moves_the_sum_by_at_most_the_clip_norm(make: Make<'_>) 
 ///
 /// Neighbours are seen apart from it because they contribute exact zeros: broken ones (NaN), and
 /// finite ones that the model gets right with a probability of exactly 0 or 1.
-pub(super) fn bits_do_not_depend_on_the_company(make: Make<'_>) {
-    for mut case in cases(make) {
-        let width = case.shape.inputs();
+pub(super) fn bits_do_not_depend_on_the_company(over: &Over<'_>) {
+    for mut case in cases(over) {
+        let width = case.inputs;
         let records = case.random(3, 2.0, 6);
         let broken = Records::constant(MICROBATCH + 40, width, f32::NAN);
         let certain = case.certain(MICROBATCH + 40);
@@ -107,9 +107,9 @@ fn slots() -> impl Iterator<Item = usize> {
 }
 
 /// Broken features, labels or parameters: zeros, counted, and neighbours untouched.
-pub(super) fn non_finite_records_contribute_exact_zeros(make: Make<'_>) {
-    for mut case in cases(make) {
-        let width = case.shape.inputs();
+pub(super) fn non_finite_records_contribute_exact_zeros(over: &Over<'_>) {
+    for mut case in cases(over) {
+        let width = case.inputs;
         let good = case.random(20, 2.0, 10);
         let expected = case.clipped(&good, 0.5);
         for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

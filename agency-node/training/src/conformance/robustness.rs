@@ -1,13 +1,13 @@
 //! Padding, order, empty batches, wrong shapes, purity.
 
-use super::Make;
-use super::fixtures::{Case, Records, cases, distance, norm};
+use super::Over;
+use super::fixtures::{Records, cases, distance, norm};
 use crate::batch::{MICROBATCH, Rows};
 use crate::trainer::TrainerError;
 
 /// Around a full microbatch: the sum is that of the single records, in any order.
-pub(super) fn padding_and_order_are_harmless(make: Make<'_>) {
-    for mut case in cases(make) {
+pub(super) fn padding_and_order_are_harmless(over: &Over<'_>) {
+    for mut case in cases(over) {
         let records = case.random(MICROBATCH + 1, 2.0, 20);
         let clip = 0.4;
         let singles: Vec<Vec<f64>> =
@@ -27,8 +27,8 @@ pub(super) fn padding_and_order_are_harmless(make: Make<'_>) {
 }
 
 /// No records, no sum.
-pub(super) fn an_empty_batch_is_exact_zeros(make: Make<'_>) {
-    for mut case in cases(make) {
+pub(super) fn an_empty_batch_is_exact_zeros(over: &Over<'_>) {
+    for mut case in cases(over) {
         let none = case.random(0, 1.0, 0);
         assert!(case.clipped(&none, 1.0).iter().all(|v| *v == 0.0));
         assert_eq!(case.clipped(&none, 1.0).len(), case.parameters.len());
@@ -38,38 +38,39 @@ pub(super) fn an_empty_batch_is_exact_zeros(make: Make<'_>) {
 }
 
 /// Parameters, features or clip norms that do not fit are errors, not garbage.
-pub(super) fn wrong_shapes_are_refused(make: Make<'_>) {
-    for Case { mut trainer, shape, parameters } in cases(make) {
-        let records = Records::random(5, shape.inputs(), shape.outputs(), 1.0, 30);
+pub(super) fn wrong_shapes_are_refused(over: &Over<'_>) {
+    for mut case in cases(over) {
+        let records = case.random(5, 1.0, 30);
+        let wide = case.random_of(5, case.inputs + 1, 1.0, 31);
+        let (trainer, parameters) = (&mut case.trainer, &case.parameters);
         let longer: Vec<f32> = parameters.iter().copied().chain([0.0]).collect();
-        for wrong in [&parameters[1..], &longer, &[]] {
+        for wrong in [&parameters[1..], &longer[..], &[]] {
             let batch = records.batch();
             let refused = |e| matches!(e, TrainerError::ParameterLength { .. });
             assert!(trainer.clipped_gradient_sum(wrong, &batch, 1.0).is_err_and(refused));
             assert!(trainer.gradient_sum(wrong, &batch).is_err_and(refused));
             assert!(trainer.predict(wrong, batch.rows()).is_err_and(refused));
         }
-        let wide = Records::random(5, shape.inputs() + 1, shape.outputs(), 1.0, 31);
         let refused = |e| matches!(e, TrainerError::FeatureWidth { .. });
-        assert!(trainer.clipped_gradient_sum(&parameters, &wide.batch(), 1.0).is_err_and(refused));
-        assert!(trainer.gradient_sum(&parameters, &wide.batch()).is_err_and(refused));
-        assert!(trainer.predict(&parameters, wide.batch().rows()).is_err_and(refused));
-        let empty = Rows::new(&[], shape.inputs() + 1).expect("no rows");
-        assert!(trainer.predict(&parameters, empty).is_err_and(refused));
+        assert!(trainer.clipped_gradient_sum(parameters, &wide.batch(), 1.0).is_err_and(refused));
+        assert!(trainer.gradient_sum(parameters, &wide.batch()).is_err_and(refused));
+        assert!(trainer.predict(parameters, wide.batch().rows()).is_err_and(refused));
+        let empty = Rows::new(&[], case.inputs + 1).expect("no rows");
+        assert!(trainer.predict(parameters, empty).is_err_and(refused));
         for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let refused = |e| matches!(e, TrainerError::ClipNorm { .. });
-            let sum = trainer.clipped_gradient_sum(&parameters, &records.batch(), clip);
+            let sum = trainer.clipped_gradient_sum(parameters, &records.batch(), clip);
             assert!(sum.is_err_and(refused), "clip norm {clip}");
         }
     }
 }
 
 /// The same call gives the same bits, whatever was called before, in any instance.
-pub(super) fn calls_are_pure(make: Make<'_>) {
-    for (mut case, mut other) in cases(make).into_iter().zip(cases(make)) {
+pub(super) fn calls_are_pure(over: &Over<'_>) {
+    for (mut case, mut other) in cases(over).into_iter().zip(cases(over)) {
         let records = case.random(300, 2.0, 40);
         let first = (case.clipped(&records, 0.3), case.plain(&records), case.predict(&records));
-        let broken = Records::constant(9, case.shape.inputs(), f32::NAN);
+        let broken = Records::constant(9, case.inputs, f32::NAN);
         case.clipped(&broken, 2.0);
         let kept = case.parameters.clone();
         case.parameters.iter_mut().for_each(|p| *p *= -2.0);

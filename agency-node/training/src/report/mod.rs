@@ -39,6 +39,8 @@ pub struct Report {
     pub unknown_labels: u64,
     /// Rows that do not say whose they are.
     pub nobodys: u64,
+    /// Rows that do not say how long they were followed.
+    pub no_durations: u64,
     /// Rows beyond what the job uses of one person.
     pub beyond_person: u64,
     /// Rows that a job would train on.
@@ -146,6 +148,7 @@ impl Report {
                     report.label_codes.add(row.cell(0).text(&mut scratch));
                 }
                 RowKind::Nobody => report.nobodys += 1,
+                RowKind::NoDuration => report.no_durations += 1,
                 RowKind::Usable => {
                     if grouping.as_mut().is_some_and(|persons| !persons.admit(&cells.person)) {
                         report.beyond_person += 1;

@@ -39,6 +39,7 @@ impl Display for Shown<'_> {
         line(report.not_utf8, "skipped: a cell that is not UTF-8")?;
         line(report.unknown_labels, "skipped: the label is none of the job's values")?;
         line(report.nobodys, "skipped: they do not say whose they are")?;
+        line(report.no_durations, "skipped: how long they were followed is not a number from 0")?;
         line(report.beyond_person, "skipped: more than the job uses of one person")?;
         line(report.beyond_cap, "skipped: beyond the most that one dataset may hold in a job")?;
         writeln!(f, "  {:>12}  used", grouped(report.used))?;

@@ -59,6 +59,10 @@ pub struct LabelSpec {
     pub column: String,
     /// The values.
     pub values: LabelValues,
+    /// Column that says how long a record was followed: a number from 0. The label then says whether
+    /// the event came at that time (positive) or had not come by then (negative). A row without it is
+    /// refused.
+    pub duration: Option<String>,
 }
 
 /// What a label's cells may be.
@@ -92,6 +96,11 @@ struct LabelFields {
     /// Or one value per class, in the order of the logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<String>>,
+    /// Of a time to an event, with `positive` and `negative`: the column that says how long a record
+    /// was followed, a number from 0. The label then says whether the event came at that time or had
+    /// not come by then. Needed by the model family `cox`, refused by others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    duration: Option<String>,
 }
 
 /// One source column, or a block of them, and what it becomes.
@@ -217,6 +226,7 @@ impl DataSpec {
             }
         };
         name("data.label.column", &self.label.column)?;
+        self.label.duration.iter().try_for_each(|time| name("data.label.duration", time))?;
         self.person_column.iter().try_for_each(|who| name("data.person_column", who))?;
         match &self.label.values {
             LabelValues::Binary { positive, negative } => {
@@ -252,6 +262,10 @@ impl DataSpec {
             return Err(SpecError::new("data.label", "is missing: say what is to be learned"));
         }
         if self.text.is_some() {
+            if self.label.duration.is_some() {
+                let problem = "has no meaning with text: times to an event need columns";
+                return Err(SpecError::new("data.label.duration", problem));
+            }
             return self.validate_persons(&BTreeSet::new());
         }
         if self.features.is_empty() || self.input_width() > MAX_INPUTS {
@@ -263,6 +277,10 @@ impl DataSpec {
             for column in feature.columns() {
                 if column == self.label.column {
                     return Err(SpecError::new("data.features", format!("{column} is the label")));
+                }
+                if self.label.duration.as_deref() == Some(&*column) {
+                    let problem = format!("{column} is the duration, a part of the label");
+                    return Err(SpecError::new("data.features", problem));
                 }
                 if columns.contains(&column) {
                     return Err(SpecError::new(
@@ -285,6 +303,7 @@ impl DataSpec {
             )),
             (Some(column), _)
                 if *column == self.label.column
+                    || self.label.duration.as_ref() == Some(column)
                     || columns.contains(column.as_str())
                     || self.text.as_ref().is_some_and(|text| text.column == *column) =>
             {
@@ -303,7 +322,7 @@ impl DataSpec {
 impl LabelSpec {
     /// No label of its own: every token's is the next.
     pub fn next_token() -> Self {
-        Self { column: String::new(), values: LabelValues::NextToken }
+        Self { column: String::new(), values: LabelValues::NextToken, duration: None }
     }
 
     fn is_next_token(&self) -> bool {
@@ -317,7 +336,17 @@ impl LabelSpec {
         negative: impl Into<String>,
     ) -> Self {
         let values = LabelValues::Binary { positive: positive.into(), negative: negative.into() };
-        Self { column: column.into(), values }
+        Self { column: column.into(), values, duration: None }
+    }
+
+    /// A time to an event: whether it came stands in `column`, after how long in `duration`.
+    pub fn time_to_event(
+        column: impl Into<String>,
+        positive: impl Into<String>,
+        negative: impl Into<String>,
+        duration: impl Into<String>,
+    ) -> Self {
+        Self { duration: Some(duration.into()), ..Self::binary(column, positive, negative) }
     }
 
     /// A label of several classes, in the order of the logits.
@@ -326,10 +355,20 @@ impl LabelSpec {
         classes: impl IntoIterator<Item = S>,
     ) -> Self {
         let classes = classes.into_iter().map(Into::into).collect();
-        Self { column: column.into(), values: LabelValues::Classes(classes) }
+        Self { column: column.into(), values: LabelValues::Classes(classes), duration: None }
     }
 
     fn validate(&self) -> Result<(), SpecError> {
+        if let Some(duration) = &self.duration {
+            if *duration == self.column {
+                let problem = format!("{duration} is the label's own column");
+                return Err(SpecError::new("data.label.duration", problem));
+            }
+            if !matches!(self.values, LabelValues::Binary { .. }) {
+                let problem = "a time to an event needs positive and negative";
+                return Err(SpecError::new("data.label", problem));
+            }
+        }
         match &self.values {
             LabelValues::Binary { positive, negative } if positive == negative => {
                 Err(SpecError::new("data.label", "positive and negative must differ"))
@@ -357,7 +396,7 @@ impl TryFrom<LabelFields> for LabelSpec {
             (None, None, Some(classes)) => LabelValues::Classes(classes),
             _ => return Err("a label needs either positive and negative, or classes"),
         };
-        Ok(Self { column: fields.column, values })
+        Ok(Self { column: fields.column, values, duration: fields.duration })
     }
 }
 
@@ -368,7 +407,7 @@ impl From<LabelSpec> for LabelFields {
             LabelValues::Classes(classes) => (None, None, Some(classes)),
             LabelValues::NextToken => (None, None, None),
         };
-        Self { column: label.column, positive, negative, classes }
+        Self { column: label.column, positive, negative, classes, duration: label.duration }
     }
 }
 

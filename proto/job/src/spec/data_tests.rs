@@ -182,3 +182,23 @@ fn text_has_a_context_a_tokenizer_and_no_columns() {
     let persons = format!("{listed}\nperson_column = \"who\"\nmax_records_per_person = 9");
     assert_eq!(parse(&persons).unwrap().records_per_person(), 9);
 }
+
+#[test]
+fn a_time_to_an_event_has_a_duration_of_its_own() {
+    let label = r#"{ column = "y", positive = "1", negative = "0", duration = "months" }"#;
+    let text = OLD.replace(r#"{ column = "y", positive = "1", negative = "0" }"#, label);
+    let spec = parse(&text).unwrap();
+    assert_eq!(spec.label, LabelSpec::time_to_event("y", "1", "0", "months"));
+    assert_eq!(spec.output_width(), 1);
+    for (from, to, says) in [
+        ("\"months\"", "\"y\"", "the label's own column"),
+        ("\"months\"", "\"x\"", "x is the duration"),
+        ("\"months\"", "\" months\"", "blanks around"),
+        ("positive = \"1\", negative = \"0\"", "classes = [\"a\", \"b\"]", "positive and negative"),
+    ] {
+        let error = parse(&text.replace(from, to)).unwrap_err();
+        assert!(error.contains(says), "{to}: {error}");
+    }
+    let error = parse(&format!("person_column = \"months\"\n{text}")).unwrap_err();
+    assert!(error.contains("names persons"), "{error}");
+}

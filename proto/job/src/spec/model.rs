@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cnn::{self, CnnShape, DEFAULT_PICTURES, ImageShape};
+use super::cox;
 use super::data::DataSpec;
 use super::text::{MAX_CONTEXT, MAX_VOCABULARY, TokenizerSpec, check_sha256};
 use super::{LabelValues, SpecError};
@@ -75,6 +77,36 @@ pub enum ModelSpec {
         /// Texts that a node computes at a time: bounds its memory, whatever the batch.
         #[serde(default = "default_microbatch", skip_serializing_if = "is_default_microbatch")]
         microbatch: u32,
+    },
+    /// A convolutional network over pictures whose points are the features, row by row, the channels
+    /// of a point together. Blocks of a convolution (stride 1, no padding), ReLU and max-pooling, then
+    /// one linear head (LeCun et al. 1998). Tensors are named and shaped as in PyTorch: `conv1.weight`
+    /// `[filters, channels, kernel, kernel]`, `conv1.bias`, ..., `fc.weight`, `fc.bias`. Needs libtorch
+    /// at every node.
+    Cnn {
+        /// Height, width and channels of a picture; their product is the number of features.
+        image: ImageShape,
+        /// Filters of each block.
+        channels: Vec<u32>,
+        /// Side of the filters, the same in every block.
+        kernel: u32,
+        /// Side of the squares of which pooling keeps the largest value.
+        #[serde(default = "default_pool", skip_serializing_if = "is_default_pool")]
+        pool: u32,
+        /// Pictures that a node computes at a time: bounds its memory, whatever the batch.
+        #[serde(default = "default_pictures", skip_serializing_if = "is_default_pictures")]
+        microbatch: u32,
+    },
+    /// Proportional hazards (Cox 1972) for times to an event, in the piecewise-exponential form
+    /// (Holford 1980; Friedman 1982): the baseline hazard is constant within each interval, and one
+    /// record's loss is a Poisson loss that depends on that record alone. Its coefficients approximate
+    /// those of Cox's partial likelihood, the better the finer the intervals. Needs
+    /// `data.label.duration`. Tensors: `coefficients.weight` `[1, features]`, log hazard ratios;
+    /// `baseline.log_hazard` `[intervals]`, log of the baseline's cumulative hazard over each interval.
+    Cox {
+        /// Ends of the intervals, rising, in the unit of the durations; the first interval begins at
+        /// 0. A record is followed up to the last end at most.
+        intervals: Vec<f64>,
     },
 }
 
@@ -154,6 +186,22 @@ fn is_default_microbatch(rows: &u32) -> bool {
     *rows == DEFAULT_MICROBATCH
 }
 
+fn default_pool() -> u32 {
+    2
+}
+
+fn is_default_pool(side: &u32) -> bool {
+    *side == default_pool()
+}
+
+fn default_pictures() -> u32 {
+    DEFAULT_PICTURES
+}
+
+fn is_default_pictures(rows: &u32) -> bool {
+    *rows == DEFAULT_PICTURES
+}
+
 impl ModelSpec {
     /// The family's name, as in a job file and in a node's policy.
     pub fn family(&self) -> &'static str {
@@ -161,11 +209,13 @@ impl ModelSpec {
             Self::Mlp { .. } => "mlp",
             Self::Decoder { .. } => "decoder",
             Self::Encoder { .. } => "encoder",
+            Self::Cnn { .. } => "cnn",
+            Self::Cox { .. } => "cox",
         }
     }
 
     /// Number of parameters from `inputs` features to `outputs` logits, computed without laying
-    /// anything out; `None` if it is beyond u64.
+    /// anything out; `None` if it is beyond u64, or the sizes do not fit together.
     pub fn parameters(&self, inputs: usize, outputs: usize) -> Option<u64> {
         let (inputs, outputs) = (u64::try_from(inputs).ok()?, u64::try_from(outputs).ok()?);
         match self {
@@ -197,6 +247,10 @@ impl ModelSpec {
                 let adapters = adapters.checked_mul(u64::from(*layers))?;
                 outputs.checked_mul(u64::from(*width) + 1)?.checked_add(adapters)
             }
+            Self::Cnn { image, channels, kernel, pool, .. } => {
+                CnnShape::of(*image, channels, *kernel, *pool).ok()?.parameters(*kernel, outputs)
+            }
+            Self::Cox { intervals } => inputs.checked_add(intervals.len() as u64),
         }
     }
 
@@ -253,13 +307,23 @@ impl ModelSpec {
                 }
                 lora.validate()
             }
+            Self::Cnn { image, channels, kernel, pool, microbatch } => {
+                CnnShape::of(*image, channels, *kernel, *pool)?.check_memory(*kernel, *microbatch)
+            }
+            Self::Cox { intervals } => cox::validate(intervals),
         }
     }
 
     /// Whether the data are what this family reads.
     pub(super) fn validate_for(&self, data: &DataSpec) -> Result<(), SpecError> {
         let refuse = |field: &str, problem: String| Err(SpecError::new(field, problem));
+        if data.label.duration.is_some() && !matches!(self, Self::Cox { .. }) {
+            let problem = format!("family {:?} learns no times; \"cox\" does", self.family());
+            return refuse("data.label.duration", problem);
+        }
         match (self, &data.text) {
+            (Self::Cnn { image, .. }, _) => cnn::validate_for(*image, data),
+            (Self::Cox { .. }, _) => cox::validate_for(data),
             (Self::Mlp { .. }, None) => Ok(()),
             (Self::Mlp { .. }, Some(_)) => {
                 let problem = "\"mlp\" reads columns; text needs \"decoder\" or \"encoder\"";
@@ -337,7 +401,7 @@ impl LoraSpec {
     }
 }
 
-fn bounded(field: &str, value: u32, most: u32) -> Result<(), SpecError> {
+pub(super) fn bounded(field: &str, value: u32, most: u32) -> Result<(), SpecError> {
     if (1..=most).contains(&value) {
         return Ok(());
     }

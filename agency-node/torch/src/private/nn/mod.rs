@@ -41,3 +41,25 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor, Privat
         }
     }
 }
+
+/// Loss of each row `[B]` by its label `[B]` (i64, -100 where a row counts nothing): binary
+/// cross-entropy of one logit, or cross-entropy over several; logits `[B, outputs]`.
+///
+/// # Errors
+/// Shapes that do not fit, or a failure of libtorch.
+pub fn label_loss(logits: &Tensor, labels: &Tensor) -> Result<Tensor, PrivateError> {
+    if logits.size().last().is_some_and(|outputs| *outputs > 1) {
+        return cross_entropy(logits, labels);
+    }
+    let logit = logits.f_squeeze_dim(1)?;
+    let counts = labels.f_ge(0)?.f_to_kind(logit.kind())?;
+    let label = labels.f_clamp_min(0)?.f_to_kind(logit.kind())?;
+    let none = None::<Tensor>;
+    let loss = logit.f_binary_cross_entropy_with_logits(
+        &label,
+        none.as_ref(),
+        none.as_ref(),
+        tch::Reduction::None,
+    )?;
+    Ok(loss.f_mul(&counts)?)
+}

@@ -14,7 +14,7 @@ fn classifier(kind: Kind, outputs: i64) -> (Parameters, Classifier) {
     let mut p = Parameters::new(kind, 1);
     let encoder = Encoder::new(&mut p, OPTIONS).unwrap();
     let head = Linear::new(&mut p, "classifier", 8, outputs, true).unwrap();
-    (p, Classifier { encoder, head, outputs })
+    (p, Classifier { encoder, head })
 }
 
 /// Texts of one to six tokens.

@@ -1,6 +1,7 @@
 //! Private gradients against a naive loop over units with ordinary autograd.
 
 mod bounds;
+mod convolutional;
 mod encoder;
 mod layers;
 mod transformer;

@@ -15,11 +15,10 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{TchError, Tensor};
 use tributary_job::ParameterLayout;
-use tributary_job::plan::{FLOAT_ERROR, MAX_WINDOWS_PER_NODE};
+use tributary_job::plan::FLOAT_ERROR;
 use tributary_training::clipping::{ClipNorm, Weighting};
 use tributary_training::{ClippedSum, TrainerError};
 
-use super::NAME;
 use crate::private::gradient::{gradients, to_f64};
 use crate::private::sums::Sums;
 use crate::private::units::Grouping;
@@ -28,7 +27,7 @@ use crate::private::{
 };
 
 /// Rows of a batch as a network takes them.
-pub(super) trait Inputs {
+pub(crate) trait Inputs {
     /// Number of rows.
     fn len(&self) -> usize;
 
@@ -49,20 +48,23 @@ pub(super) trait Inputs {
 
 /// A network with its parameters.
 #[derive(Debug)]
-pub(super) struct Core<N> {
-    pub(super) network: N,
-    pub(super) parameters: Parameters,
+pub(crate) struct Core<N> {
+    pub(crate) network: N,
+    pub(crate) parameters: Parameters,
     /// Rows computed at a time.
-    pub(super) microbatch: usize,
+    pub(crate) microbatch: usize,
     /// Names the network in what was tried.
-    pub(super) shape: String,
-    /// Terms that an entry of a row's gradient is summed from.
-    pub(super) terms: usize,
+    pub(crate) shape: String,
+    /// Terms that an entry of a row's gradient is summed from, where they are not added up by
+    /// themselves first.
+    pub(crate) terms: usize,
+    /// Most units that one node may hold.
+    pub(crate) most_units: u64,
 }
 
 impl<N: Network> Core<N> {
     /// The parameters that are trained must be those that the job lays out, in that order.
-    pub(super) fn check_layout(&self, layout: &ParameterLayout) -> Result<(), TrainerError> {
+    pub(crate) fn check_layout(&self, layout: &ParameterLayout) -> Result<(), TrainerError> {
         let ours = self.parameters.trainable().map(|(_, name, value)| (name, value.size()));
         let theirs = layout.tensors().iter().map(|tensor| {
             let shape = tensor.shape.iter().map(|size| *size as i64).collect();
@@ -72,11 +74,11 @@ impl<N: Network> Core<N> {
             return Ok(());
         }
         let message = "the network's tensors are not those of the job's layout".into();
-        Err(TrainerError::Backend { trainer: NAME, message })
+        Err(TrainerError::Backend { trainer: crate::NAME, message })
     }
 
     /// Sum of the units' gradients, each clipped. `probe` makes rows that are unlike each other.
-    pub(super) fn clipped(
+    pub(crate) fn clipped(
         &self,
         inputs: &dyn Inputs,
         clip_norm: f64,
@@ -85,21 +87,25 @@ impl<N: Network> Core<N> {
         let weighting = Weighting::Clip(ClipNorm::new(clip_norm)?);
         let sum = match inputs.units() {
             Some(_) => self.by_person(inputs, weighting),
-            None => self.private_microbatch(probe).and_then(|rows| {
-                self.by_row(inputs, weighting, &settings(clip_norm, rows, self.terms))
-            }),
+            None => self
+                .private_microbatch(probe)
+                .and_then(|rows| self.by_row(inputs, weighting, &self.settings(clip_norm, rows))),
         };
-        sum.map_err(super::failed)
+        sum.map_err(crate::failed)
     }
 
     /// Without clipping.
-    pub(super) fn plain(&self, inputs: &dyn Inputs) -> Result<Vec<f64>, TrainerError> {
+    pub(crate) fn plain(&self, inputs: &dyn Inputs) -> Result<Vec<f64>, TrainerError> {
         let mut sum = vec![0.0; self.parameters.dimension()];
-        self.add_plain(inputs, 0, inputs.len(), &mut sum).map_err(super::failed)?;
+        self.add_plain(inputs, 0, inputs.len(), &mut sum).map_err(crate::failed)?;
         match sum.iter().all(|v| v.is_finite()) && !inputs.any_bad() {
             true => Ok(sum),
             false => Err(TrainerError::NonFinite),
         }
+    }
+
+    fn settings(&self, clip_norm: f64, microbatch: usize) -> Settings {
+        settings(clip_norm, microbatch, self.terms, self.most_units)
     }
 
     /// Rows computed at a time where each is a unit: the job's, or one where this machine's kernels
@@ -222,10 +228,14 @@ impl<N: Network> Core<N> {
     }
 }
 
-/// With the least slack that keeps the rounding of sums within what every plan allows for.
-fn settings(clip_norm: f64, microbatch: usize, terms: usize) -> Settings {
+/// With the least slack that keeps the rounding of sums over so many units within what every plan
+/// allows for. A single term a unit cannot cancel: it needs none.
+fn settings(clip_norm: f64, microbatch: usize, terms: usize, most_units: u64) -> Settings {
     let whole = Settings { magnitude_slack: 1.0, ..Settings::rows(clip_norm, microbatch) };
-    let error = float_error(MAX_WINDOWS_PER_NODE as usize, terms, &whole);
+    if terms <= 1 {
+        return Settings::rows(clip_norm, microbatch);
+    }
+    let error = float_error(most_units as usize, terms, &whole);
     let slack = (error / FLOAT_ERROR * (1.0 + 1e-9)).max(Settings::MAGNITUDE_SLACK);
     Settings { magnitude_slack: slack, ..whole }
 }
@@ -233,16 +243,23 @@ fn settings(clip_norm: f64, microbatch: usize, terms: usize) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tributary_job::plan::{MAX_RECORDS_PER_NODE, MAX_WINDOWS_PER_NODE};
 
     #[test]
     fn rounding_stays_within_what_the_plan_allows_for() {
         for (microbatch, terms) in [(16, 256), (1, 16384), (256, 512), (8, 16384), (16, 1)] {
-            let settings = settings(1.0, microbatch, terms);
+            let settings = settings(1.0, microbatch, terms, MAX_WINDOWS_PER_NODE);
             let error = float_error(MAX_WINDOWS_PER_NODE as usize, terms, &settings);
             assert!(error <= FLOAT_ERROR, "{microbatch} {terms}: {error}");
             assert!(settings.magnitude_slack < 0.05, "{}", settings.magnitude_slack);
         }
-        let persons = tributary_training::float_error(MAX_WINDOWS_PER_NODE as usize);
+        for (microbatch, terms, most_slack) in [(64, 1, 1e-6), (1, 1, 1e-6), (64, 16, 0.02)] {
+            let settings = settings(1.0, microbatch, terms, MAX_RECORDS_PER_NODE);
+            let error = float_error(MAX_RECORDS_PER_NODE as usize, terms, &settings);
+            assert!(error <= FLOAT_ERROR, "{microbatch} {terms}: {error}");
+            assert!(settings.magnitude_slack < most_slack, "{}", settings.magnitude_slack);
+        }
+        let persons = tributary_training::float_error(MAX_RECORDS_PER_NODE as usize);
         assert!(persons <= FLOAT_ERROR);
     }
 }
