@@ -218,7 +218,7 @@ fn a_few_digits_are_told_apart_better_by_convolutions_than_by_softmax_regression
     let silos: Vec<_> = tables.silos.iter().map(|(_, data)| (data, all_rows(data))).collect();
     let sources: Vec<_> = silos.iter().map(|(dataset, rows)| Source { dataset, rows }).collect();
     let norm = tributary_job::Normalisation::identity(0);
-    let mut mistakes = |model: ModelSpec| {
+    let mistakes = |model: ModelSpec| {
         let mut trainer = TrainerKind::Torch.make(&model, digits::INPUTS, 10).unwrap();
         let initial = ParameterLayout::of(&model, digits::INPUTS, 10).initial_parameters(1);
         let optimiser = Optimiser::Adam { learning_rate: 0.005 };

@@ -405,7 +405,7 @@ impl Node {
                     return Vec::new();
                 }
                 let outputs = round.handle(message).unwrap();
-                self.outputs(plan, manifest, outputs, rng)
+                self.outputs(plan, manifest, outputs)
             }
         }
     }
@@ -415,7 +415,6 @@ impl Node {
         plan: &Plan,
         manifest: &Manifest,
         outputs: Vec<NodeOutput>,
-        rng: &mut ChaCha20Rng,
     ) -> Vec<NodeMessage> {
         let mut sent = Vec::new();
         for output in outputs {
@@ -455,7 +454,7 @@ impl Node {
                     return sent;
                 }
             };
-            sent.extend(self.outputs(plan, manifest, next, rng));
+            sent.extend(self.outputs(plan, manifest, next));
         }
         sent
     }

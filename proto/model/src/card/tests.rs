@@ -72,7 +72,7 @@ fn card(text: &str, evaluations: &[(i64, i64)]) -> ModelCard {
             _ => vec![9000; operation.vector_len as usize],
         };
         sums.push((state.completed, operation.pack(&operation.to_lanes(&sum))));
-        state = plan.apply(&manifest, &state, &sum).unwrap();
+        state = plan.apply(&manifest, &state, &sum, 5).unwrap();
     }
     let sums = sums.iter().map(|(round, sum)| (*round, &sum[..]));
     ModelCard::of(&manifest, &plan, &state, sums).unwrap()

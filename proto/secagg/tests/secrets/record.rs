@@ -43,7 +43,7 @@ pub fn record(cluster: &mut Cluster, view: &RoundView, x: &[u32]) -> Recorded {
                 answers.push((node, commit));
             } else {
                 let outputs = machines.get_mut(&node).unwrap().handle(message).unwrap();
-                follow(&mut machines, node, outputs, view, x, cluster, &mut answers, &mut recorded);
+                follow(&mut machines, node, outputs, view, x, &mut answers, &mut recorded);
             }
             if let Some(machine) = machines.get(&NodeIndex(0)) {
                 recorded.looks.push(format!("{machine:?} {machine:#?}"));
@@ -59,14 +59,12 @@ pub fn record(cluster: &mut Cluster, view: &RoundView, x: &[u32]) -> Recorded {
     recorded
 }
 
-#[expect(clippy::too_many_arguments, reason = "the pieces of one loop")]
 fn follow(
     machines: &mut BTreeMap<NodeIndex, NodeRound>,
     node: NodeIndex,
     outputs: Vec<NodeOutput>,
     view: &RoundView,
     x: &[u32],
-    cluster: &mut Cluster,
     answers: &mut Vec<(NodeIndex, NodeMessage)>,
     recorded: &mut Recorded,
 ) {
@@ -98,6 +96,6 @@ fn follow(
                 panic!("{output:?}")
             }
         };
-        follow(machines, node, more, view, x, cluster, answers, recorded);
+        follow(machines, node, more, view, x, answers, recorded);
     }
 }

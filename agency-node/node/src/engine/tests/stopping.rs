@@ -58,10 +58,11 @@ impl Certified {
         let (mut queue, mut next) = (VecDeque::from(out), None);
         while let Some(output) = queue.pop_front() {
             match output {
-                ServerOutput::Opened { sum, .. } if !withheld => {
+                ServerOutput::Opened { sum, survivors, .. } if !withheld => {
                     let operation = f.plan.operation(self.state.completed).unwrap();
                     let signed = operation.from_lanes(&sum);
-                    let state = f.plan.apply(&f.manifest, &self.state, &signed).unwrap();
+                    let state = f.plan.apply(&f.manifest, &self.state, &signed, survivors.len());
+                    let state = state.unwrap();
                     queue.extend(server.provide_state(state.hash(&f.plan.job)));
                     next = Some(state);
                 }

@@ -36,7 +36,7 @@ fn run(manifest: &Manifest, plan: &Plan, rights: &[i64]) -> ModelState {
             }
             _ => vec![7_000; operation.vector_len as usize],
         };
-        state = plan.apply(manifest, &state, &values).unwrap();
+        state = plan.apply(manifest, &state, &values, 5).unwrap();
         plan.check_evaluations(&state).unwrap();
     }
     state
@@ -67,7 +67,7 @@ fn a_metric_that_stands_still_ends_the_job_and_the_best_is_released() {
     let state = run(&manifest, &plan, &[700, 650, 900]);
     assert_eq!(state.completed, 11);
     assert!(plan.stops(&state) && plan.next(&state).is_none());
-    assert!(plan.apply(&manifest, &state, &sum(&plan, 900)).is_err());
+    assert!(plan.apply(&manifest, &state, &sum(&plan, 900), 5).is_err());
     let before = run(&manifest, &plan, &[700]);
     assert_eq!(state.evaluations.as_ref().unwrap().best.as_ref().unwrap().evaluation, 0);
     assert_ne!(state.released(), &state.parameters[..]);
