@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use common::attack::{Tap, VICTIM, blames, cluster, nodes, only_send, stopped_at};
 use common::{Cluster, MAX_ATTEMPTS, Script, parties, run};
-use tributary_secagg::messages::{Kind, ShareRelay, SignedMessage as _, quorum_statement};
+use tributary_secagg::messages::{Kind, Ready, ShareRelay, SignedMessage as _, quorum_statement};
 use tributary_secagg::{
-    Digest, Evidence, Fault, Limits, NodeEpoch, NodeIndex, NodeMessage, NodeOutput, NodeSet, Party,
+    Digest, Evidence, Fault, NodeEpoch, NodeIndex, NodeMessage, NodeOutput, NodeSet, Party,
     RoundStart, RoundView, ServerMessage, ServerOutput, ServerRound, Thresholds, context,
 };
 
@@ -186,19 +186,18 @@ fn a_second_vector_under_one_context() {
 /// What says that the vector is there says nothing of the vector.
 #[test]
 fn no_bit_of_the_ready_depends_on_the_vector() {
-    let ready = |vector: Vec<u32>| {
+    for vector in [vec![0, 0, 0], vec![1, u32::MAX, 77]] {
         let mut cluster = cluster();
         let (mut outcome, relay) = stopped_at(&mut cluster, Kind::ShareRelay);
         let node = outcome.nodes.get_mut(&VICTIM).unwrap();
+        let (statement, _) = relay.signed_statement().unwrap();
+        let context = relay.context();
         assert_eq!(node.handle(relay).unwrap(), [NodeOutput::VectorNeeded]);
-        only_send(node.provide_vector(vector).unwrap()).encode()
-    };
-    let bytes = ready(vec![0, 0, 0]);
-    assert_eq!(
-        NodeMessage::decode(&bytes, &Limits::for_members(cluster().size())).unwrap().kind(),
-        Kind::Ready
-    );
-    assert_eq!(bytes, ready(vec![1, u32::MAX, 77]));
+        // Made without the vector, signature and all.
+        let known = Ready { context, relay: statement, signature: [0; 64] }
+            .signed_by(&cluster.identities[usize::from(VICTIM.0)]);
+        assert_eq!(only_send(node.provide_vector(vector).unwrap()), known.into());
+    }
 }
 
 /// What the crate cannot do: know that its own bytes are old. An older copy opens the

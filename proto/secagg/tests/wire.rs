@@ -130,12 +130,14 @@ fn unknown_kinds() {
 }
 
 #[test]
-fn the_first_version_of_the_protocol() {
-    let mut bytes = node_message(Kind::Ready).encode();
-    bytes[..2].copy_from_slice(&1u16.to_le_bytes());
-    let refusal = NodeMessage::decode(&bytes, &limits()).unwrap_err();
-    assert_eq!(refusal, DecodeError::Version { found: 1, expected: 2 });
-    assert!(refusal.to_string().contains("upgrade the older side"));
+fn earlier_versions_of_the_protocol() {
+    for found in [1u16, 2] {
+        let mut bytes = node_message(Kind::Ready).encode();
+        bytes[..2].copy_from_slice(&found.to_le_bytes());
+        let refusal = NodeMessage::decode(&bytes, &limits()).unwrap_err();
+        assert_eq!(refusal, DecodeError::Version { found, expected: 3 });
+        assert!(refusal.to_string().contains("upgrade the older side"));
+    }
 }
 
 #[test]

@@ -9,6 +9,12 @@ use tributary_wire::session::{JobEnd, JobOutcome};
 use super::job::ActiveJob;
 
 impl ActiveJob {
+    /// Whether the end calls the job completed, and this node's own state is not its last one: then it
+    /// takes the aggregator's word.
+    pub(super) fn missed_the_end(&self, end: &JobEnd) -> bool {
+        end.outcome == JobOutcome::Completed && self.plan().next(self.state()).is_some()
+    }
+
     /// What an end that calls the job completed contradicts; `None` if nothing, or if this node cannot
     /// tell because it missed the last rounds.
     pub(super) fn contradicts(&self, end: &JobEnd) -> Option<String> {

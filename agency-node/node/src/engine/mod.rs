@@ -441,6 +441,8 @@ impl Engine {
                 if let Some(why) = job.contradicts(end) {
                     out.push(Output::Note(why.clone()));
                     outcome = format!("stopped, and not completed as the aggregator says: {why}");
+                } else if job.missed_the_end(end) {
+                    outcome += "; this node did not see the last rounds and cannot check that";
                 }
                 job.manifest().spec.name.clone()
             }

@@ -31,6 +31,14 @@ impl<'a> Counts<'a> {
         Some(Self { low, high, loss, binary, records })
     }
 
+    /// Whether the sum stands out of noise of this standard deviation in each value, and its loss is one
+    /// that so many records can have. What is not is no reading: clamped, it would look like the best.
+    pub(super) fn stands_out(&self, sigma: f64) -> bool {
+        let noise = sigma * (2.0 * self.bins() as f64).sqrt();
+        let most = self.records + 4.0 * (sigma + noise);
+        self.records >= 3.0 * noise && self.loss >= -4.0 * sigma && self.loss <= most
+    }
+
     pub(super) fn bins(&self) -> usize {
         self.low.len()
     }

@@ -129,11 +129,12 @@ impl Rules {
         sum.iter().map(|v| *v as f64 / self.scale).collect()
     }
 
-    /// One sum by the metric; `None` if it drowned in noise or has another shape.
+    /// One sum by the metric; `None` if it drowned in noise, cannot come from records, or has another
+    /// shape.
     #[must_use]
     pub fn reading(&self, sum: &[i64]) -> Option<Reading> {
         let values = self.in_records(sum);
-        let counts = Counts::of(&values, self.binary)?;
+        let counts = Counts::of(&values, self.binary).filter(|c| c.stands_out(self.sigma))?;
         Some(match self.metric {
             Metric::LogLoss => {
                 Reading { value: counts.log_loss(), noise: counts.log_loss_noise(self.sigma) }
@@ -196,6 +197,18 @@ mod tests {
     /// Two bins, 1000 records, so many in a thousand right.
     fn sum(right: i64) -> Vec<i64> {
         vec![right * 5, (1000 - right) * 5, (1000 - right) * 5, right * 5, 500]
+    }
+
+    /// A sum that drowned, or that a hostile agency moved out of what records can give, is not the best.
+    #[test]
+    fn what_cannot_be_read_is_not_the_best() {
+        let metric = Metric::LogLoss;
+        let rules = Rules { metric, ..rules(None, None, 20.0) };
+        let good = sum(700);
+        let drowned = vec![200, 0, 0, 200, -100];
+        let mut poisoned = sum(700);
+        poisoned[4] = -1_000_000;
+        assert_eq!(rules.judge(&[good, drowned, poisoned]).best, Some(0));
     }
 
     #[test]

@@ -40,7 +40,8 @@ fn a_network_that_does_not_fit_its_pictures_is_refused() {
     says("width = 28 }", "width = 28, channels = 3 }", "are 2352 values, the features are 784");
     says("kernel = 5", "kernel = 29", "model.kernel: a kernel of 29 x 29 does not fit");
     says("kernel = 5", "kernel = 13", "points that block 2 reads");
-    says("pool = 2", "pool = 20", "does not fit into the 1 x 1 points");
+    says("pool = 2", "pool = 16", "does not fit into the 1 x 1 points");
+    says("pool = 2", "pool = 20", "model.pool: 20: must be between 1 and 16");
     says("pool = 2", "pool = 2\nstride = 2", "unknown field `stride`");
     says("[8, 16]", "[]", "model.channels: 0 blocks: between 1 and 6");
     says("[8, 16]", "[8, 5000]", "model.channels: 5000: must be between 1 and 4096");

@@ -46,7 +46,7 @@ impl Silos {
         let spec = &manifest.spec;
         let read = |rows: &Vec<(u8, u8)>| {
             let rows: String = rows.iter().map(|(x, y)| format!("{x},{y}\n")).collect();
-            Dataset::read_csv(format!("x,y\n{rows}").as_bytes(), &spec.data).unwrap()
+            Dataset::read_tolerant(format!("x,y\n{rows}").as_bytes(), &spec.data).unwrap().0
         };
         let state = plan.initial_state(&manifest);
         Self {
