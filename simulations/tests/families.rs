@@ -165,7 +165,7 @@ fn times_to_an_event_are_learned_in_every_mode() {
     }
 }
 
-/// As above with pictures, from libtorch. Chance is a third.
+/// As above with pictures, from libtorch. Chance is a third; so few rounds learn a part of it.
 #[cfg(feature = "torch")]
 #[test]
 fn pictures_are_learned_in_every_mode() {
@@ -181,11 +181,11 @@ fn pictures_are_learned_in_every_mode() {
         job
     };
     let jobs = [
-        (small(in_mode(DIGITS, PrivacyMode::Record, None, 25)), 0.55),
-        (small(in_mode(DIGITS, PrivacyMode::Person, Some("writer"), 25)), 0.45),
-        (small(in_mode(DIGITS, PrivacyMode::RecordLocal, None, 25)), 0.4),
-        (small(in_mode(DIGITS, PrivacyMode::None, None, 25)), 0.85),
-        (by_local_steps(small(in_mode(DIGITS, PrivacyMode::None, None, 4)), 0.1), 0.85),
+        (small(in_mode(DIGITS, PrivacyMode::Record, None, 25)), 0.5),
+        (small(in_mode(DIGITS, PrivacyMode::Person, Some("writer"), 25)), 0.5),
+        (small(in_mode(DIGITS, PrivacyMode::RecordLocal, None, 25)), 0.5),
+        (small(in_mode(DIGITS, PrivacyMode::None, None, 25)), 0.5),
+        (by_local_steps(small(in_mode(DIGITS, PrivacyMode::None, None, 4)), 0.1), 0.45),
     ];
     for (job, least) in jobs {
         let dir = tempfile::tempdir().unwrap();

@@ -103,6 +103,8 @@ impl Problem {
                 settings.rounds = (settings.rounds / QUICK).max(2);
             }
         }
+        // Flights are read where they are, so nothing has made the folder yet.
+        std::fs::create_dir_all(&root).map_err(SimulationError::io(&root))?;
         for settings in &problem.settings {
             let job = problem.job(settings);
             job.validate().map_err(|e| SimulationError::Settings(e.to_string()))?;

@@ -48,7 +48,9 @@ pub(super) fn clipped_sum_is_the_sum_of_clipped_gradients(over: &Over<'_>) {
         assert!(distance(&found, &expected) <= 1e-6 * norm(&expected), "clipped sum");
         assert!(distance(&found, &plain) > 1e-3 * norm(&plain), "clipping has an effect");
         let found = case.plain(&records);
-        assert!(distance(&found, &plain) <= 1e-9 * norm(&plain), "plain sum");
+        // Where it goes another way than the clipped one, it may be an ordinary pass in f32.
+        let error = if over.one_way { 1e-9 } else { 1e-6 };
+        assert!(distance(&found, &plain) <= error * norm(&plain), "plain sum");
     }
 }
 
