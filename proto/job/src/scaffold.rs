@@ -193,7 +193,7 @@ mod tests {
         let mut state = plan.initial_state(&manifest);
         state.control.as_mut().unwrap()[1] = 2.5;
         let bytes = state.encode();
-        assert_eq!(bytes.len(), state.encoded_len());
+        assert_eq!(bytes.len(), state.fixed_len());
         assert_eq!(bytes.len(), 20 + (3 * d + 2 * features) * 4);
         assert_eq!(ModelState::decode(&bytes, d, features).unwrap(), state);
         let other = ModelState { control: Some(vec![0.0; d]), ..state.clone() };

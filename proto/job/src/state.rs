@@ -197,19 +197,18 @@ impl ModelState {
         tributary_secagg::hash("tributary/state/v1", &[&job.0, &self.encode()])
     }
 
-    /// Length of [`Self::encode`]: it follows from the job, but for 8 bytes of a clip norm that has
-    /// moved.
-    pub fn encoded_len(&self) -> usize {
-        let third = usize::from(self.second_moment.is_some() || self.control.is_some());
-        let floats = self.parameters.len() * (2 + third) + self.normalisation.mean.len() * 2;
-        20 + floats * 4 + self.clip_factor.map_or(0, |_| 8)
+    /// Length of [`Self::encode`] as far as it follows from the job alone: without a clip norm that has
+    /// moved, and without evaluations.
+    pub fn fixed_len(&self) -> usize {
+        let third = self.second_moment.is_some() || self.control.is_some();
+        fixed_len(self.parameters.len(), third, self.normalisation.mean.len())
     }
 
     /// Canonical bytes, little endian.
     pub fn encode(&self) -> Vec<u8> {
         let n = &self.normalisation;
         let (second, control) = (self.second_moment.as_deref(), self.control.as_deref());
-        let mut out = Vec::with_capacity(self.encoded_len());
+        let mut out = Vec::with_capacity(self.fixed_len());
         out.extend_from_slice(match (second, control) {
             (Some(_), _) => MAGIC_ADAM,
             (None, Some(_)) => MAGIC_SCAFFOLD,
@@ -238,8 +237,7 @@ impl ModelState {
     pub fn decode(bytes: &[u8], parameters: usize, features: usize) -> Result<Self, StateError> {
         let adam = bytes.starts_with(MAGIC_ADAM);
         let scaffold = bytes.starts_with(MAGIC_SCAFFOLD);
-        let vectors = if adam || scaffold { 3 } else { 2 };
-        let expected = 20 + (parameters * vectors + features * 2) * 4;
+        let expected = fixed_len(parameters, adam || scaffold, features);
         let wrong = || StateError(format!("{} bytes, expected {expected}", bytes.len()));
         let (bytes, rest) = bytes.split_at_checked(expected).ok_or_else(wrong)?;
         let (clip_factor, rest) = match rest.split_first_chunk() {
@@ -278,6 +276,11 @@ impl ModelState {
             evaluations,
         })
     }
+}
+
+/// Bytes of the header, of two or three vectors of parameters, and of the normalisation.
+fn fixed_len(parameters: usize, third: bool, features: usize) -> usize {
+    20 + (parameters * (2 + usize::from(third)) + features * 2) * 4
 }
 
 /// `base^exponent` by squaring: products alone, in an order that the exponent fixes.

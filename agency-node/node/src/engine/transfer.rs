@@ -76,9 +76,7 @@ impl ActiveJob {
     /// Fewest and most bytes of a state of this job.
     fn state_bytes(&self) -> (usize, usize) {
         let plan = self.plan();
-        let third = self.state.second_moment.is_some() || self.state.control.is_some();
-        let vectors = 2 + usize::from(third);
-        let least = 20 + (plan.layout.total() * vectors + plan.numeric_features * 2) * 4;
+        let least = self.state.fixed_len();
         // A clip norm that has moved travels at the end, and then the evaluations so far.
         let clip = if plan.training.count_scale.is_some() { 8 } else { 0 };
         let evaluations = match (&plan.rules, &plan.evaluation) {
